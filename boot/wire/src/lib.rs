@@ -1,0 +1,1 @@
+//! What node and server say to each other.

@@ -1,0 +1,3 @@
+//! The overboot program.
+
+fn main() {}

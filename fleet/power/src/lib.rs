@@ -1,0 +1,1 @@
+//! Power and boot device of a node behind one trait: QEMU, no-op.

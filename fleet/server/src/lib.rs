@@ -1,0 +1,1 @@
+//! The API, and what serve starts; RackHD's vocabulary and quirks end here.

@@ -1,0 +1,1 @@
+//! Nodes, lookups, catalogs, graphs, tasks: the only place that writes SQL.

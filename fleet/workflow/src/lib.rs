@@ -1,0 +1,1 @@
+//! Graph semantics (pure), the scheduler and the jobs.

@@ -1,0 +1,1 @@
+//! The cpio newc format: a reproducible writer and a bounded reader.

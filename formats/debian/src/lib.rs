@@ -1,0 +1,1 @@
+//! Debian's own formats: deb822, versions, relations, .deb archives.

@@ -1,0 +1,1 @@
+//! SHA-256 digests as OCI writes them: parsing, formatting, hashing while streaming.

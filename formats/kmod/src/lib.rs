@@ -1,0 +1,1 @@
+//! Kernel modules: modinfo, dependencies, aliases, modalias matching.

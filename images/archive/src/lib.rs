@@ -1,0 +1,1 @@
+//! Package archives: trust, resolve, fetch; the package store.

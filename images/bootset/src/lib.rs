@@ -1,0 +1,1 @@
+//! The signed manifest of a boot set and its check, chunk by chunk.

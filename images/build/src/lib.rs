@@ -1,0 +1,1 @@
+//! What to build and why (pure), and doing it.

@@ -1,0 +1,1 @@
+//! A root tree into images: base, modules, overlay, initrd.

@@ -1,0 +1,1 @@
+//! overboot.toml and overboot.lock: typed, checked, with precise diagnostics.

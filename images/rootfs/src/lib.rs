@@ -1,0 +1,1 @@
+//! Root trees: unpack, dpkg database, sandbox, configure, provision.

@@ -1,0 +1,1 @@
+//! The OCI image layout that holds everything built.
