@@ -1,0 +1,162 @@
+//! `overboot.lock`: which packages, to the byte, a recipe means.
+//!
+//! Written by `overboot lock`, committed by the user, read by every build. It names no mirror: a path is relative to
+//! whichever mirror serves the suite, and the digest says whether what comes is right.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use overboot_digest::Digest;
+use serde::{Deserialize, Serialize};
+
+use crate::diagnostic::{Diagnostic, Error};
+
+/// A lock.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Lock {
+    /// The format of this file: 1.
+    pub version: u32,
+    /// The digest of everything in the recipe that says which packages are wanted. When the recipe's differs, the lock is
+    /// out of date.
+    pub wanted: Digest,
+    /// Seconds since 1970: no file of an image is newer. The youngest `Release` that was used.
+    pub epoch: u64,
+    /// The archives' states that the packages were chosen from.
+    #[serde(default, rename = "archive")]
+    pub archives: Vec<LockedArchive>,
+    /// What each image is made of, by target (`base/base`).
+    #[serde(default, rename = "image")]
+    pub images: BTreeMap<String, LockedImage>,
+    /// Every package that an image names.
+    #[serde(default, rename = "package")]
+    pub packages: Vec<LockedPackage>,
+}
+
+/// The state of an archive when the lock was made.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LockedArchive {
+    /// The suite, such as `trixie-security`.
+    pub suite: String,
+    /// `Date` of its Release file, as it stands there.
+    pub date: String,
+    /// The digest of its InRelease file: with the date, what to ask a snapshot service for.
+    pub release: Digest,
+}
+
+/// What an image is made of.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LockedImage {
+    /// For each step that installs packages, in order: their keys ([`LockedPackage::key`]), in the order of unpacking.
+    pub steps: Vec<Vec<String>>,
+}
+
+/// A package, to the byte.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LockedPackage {
+    /// Its name.
+    pub name: String,
+    /// Its version.
+    pub version: String,
+    /// Its architecture, which may be `all`.
+    pub architecture: String,
+    /// The suite that it was found in.
+    pub suite: String,
+    /// Its path below the mirror.
+    pub path: String,
+    /// Its size in bytes.
+    pub size: u64,
+    /// Its digest.
+    pub sha256: Digest,
+}
+
+impl LockedPackage {
+    /// How images name it: `name=version`.
+    #[must_use]
+    pub fn key(&self) -> String {
+        format!("{}={}", self.name, self.version)
+    }
+}
+
+impl Lock {
+    /// The name of a lock's file.
+    pub const FILE: &str = "overboot.lock";
+
+    const HEADER: &str = "# Written by `overboot lock`: which packages the recipe means, to the byte. Commit it.\n\
+                          # Do not edit it; `overboot lock --update` brings it up to date.\n\n";
+
+    /// Reads the lock of the project in `folder`; `None` where there is none yet.
+    ///
+    /// # Errors
+    /// [`Error::Read`], or [`Error::Invalid`] when it is not a lock of ours.
+    pub fn load(folder: &Path) -> Result<Option<Self>, Error> {
+        let path = folder.join(Self::FILE);
+        match fs_err::read_to_string(&path) {
+            Ok(text) => Self::parse(&text, &path).map(Some),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+            Err(source) => Err(Error::Read { path, source }),
+        }
+    }
+
+    /// Reads the lock `text` of the file `path`.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] when it is not a lock of ours.
+    pub fn parse(text: &str, path: &Path) -> Result<Self, Error> {
+        let help = "make it anew with `overboot lock --update`";
+        let invalid = |diagnostic: Diagnostic| Error::Invalid(vec![diagnostic.help(help)]);
+        let lock: Self = toml::from_str(text)
+            .map_err(|error| invalid(Diagnostic::at(path, text, error.span(), error.message())))?;
+        if lock.version != 1 {
+            let message = format!("this lock has format {}, and only 1 is known", lock.version);
+            return Err(invalid(Diagnostic::at(path, text, None, message)));
+        }
+        let known: std::collections::BTreeSet<String> =
+            lock.packages.iter().map(LockedPackage::key).collect();
+        for (target, image) in &lock.images {
+            if let Some(key) = image.steps.iter().flatten().find(|key| !known.contains(*key)) {
+                let message =
+                    format!("image {target} names {key}, which is not among the packages");
+                return Err(invalid(Diagnostic::at(path, text, None, message)));
+            }
+        }
+        Ok(lock)
+    }
+
+    /// The text of the file.
+    #[must_use]
+    pub fn to_text(&self) -> String {
+        #[expect(clippy::expect_used, reason = "plain strings and numbers always become TOML")]
+        let body = toml::to_string(self).expect("a lock becomes TOML");
+        format!("{}{body}", Self::HEADER)
+    }
+
+    /// Writes the lock into the project in `folder`: aside, then renamed.
+    ///
+    /// # Errors
+    /// [`Error::Write`].
+    pub fn save(&self, folder: &Path) -> Result<(), Error> {
+        let path = folder.join(Self::FILE);
+        let aside = folder.join(format!(".{}.new", Self::FILE));
+        let write = || {
+            let mut file = fs_err::File::create(&aside)?;
+            std::io::Write::write_all(&mut file, self.to_text().as_bytes())?;
+            file.sync_all()?;
+            fs_err::rename(&aside, &path)
+        };
+        write().map_err(|source| Error::Write { path: path.clone(), source })
+    }
+
+    /// The packages of `target`, step by step; nothing when the lock does not know it.
+    #[must_use]
+    pub fn steps(&self, target: &str) -> Vec<Vec<&LockedPackage>> {
+        let by_key: BTreeMap<String, &LockedPackage> =
+            self.packages.iter().map(|package| (package.key(), package)).collect();
+        let Some(image) = self.images.get(target) else { return Vec::new() };
+        let find = |key: &String| by_key.get(key).copied();
+        image.steps.iter().map(|keys| keys.iter().filter_map(find).collect()).collect()
+    }
+}

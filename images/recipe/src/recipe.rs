@@ -1,0 +1,248 @@
+//! The recipe, checked: what the other crates work with.
+
+use std::collections::BTreeMap;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+
+use serde::Serialize;
+
+use crate::diagnostic::Error;
+
+/// A checked recipe.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Recipe {
+    /// The folder that holds `overboot.toml`: relative paths in the recipe start here.
+    pub folder: PathBuf,
+    /// Who this is.
+    pub project: Project,
+    /// Where packages come from.
+    pub archive: Archive,
+    /// The kernel that boots every image.
+    pub kernel: Kernel,
+    /// Module layers by name.
+    pub modules: BTreeMap<String, Modules>,
+    /// Initrds by name.
+    pub initrds: BTreeMap<String, Initrd>,
+    /// Base filesystems by name.
+    pub bases: BTreeMap<String, Base>,
+    /// Overlays by name.
+    pub overlays: BTreeMap<String, Overlay>,
+    /// What `overboot serve` does when its flags do not say otherwise.
+    pub serve: Serve,
+}
+
+impl Recipe {
+    /// The name of a recipe's file.
+    pub const FILE: &str = "overboot.toml";
+
+    /// Finds the project that `start` lies in: the nearest folder, going up, with an `overboot.toml`.
+    ///
+    /// # Errors
+    /// [`Error::NoProject`] where there is none.
+    pub fn find(start: &Path) -> Result<PathBuf, Error> {
+        start
+            .ancestors()
+            .find(|folder| folder.join(Self::FILE).is_file())
+            .map(Path::to_path_buf)
+            .ok_or_else(|| Error::NoProject(start.into()))
+    }
+
+    /// Reads and checks the recipe of the project in `folder`.
+    ///
+    /// # Errors
+    /// [`Error::Read`], or [`Error::Invalid`] with every mistake found.
+    pub fn load(folder: &Path) -> Result<Self, Error> {
+        let path = folder.join(Self::FILE);
+        let text = fs_err::read_to_string(&path)
+            .map_err(|source| Error::Read { path: path.clone(), source })?;
+        Self::parse(&text, &path)
+    }
+
+    /// Checks the recipe `text`, which stands in the file `path`; files that it names are looked for beside that.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] with every mistake found.
+    pub fn parse(text: &str, path: &Path) -> Result<Self, Error> {
+        crate::check::recipe(text, path).map_err(Error::Invalid)
+    }
+}
+
+/// Who the images belong to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Project {
+    /// A name for people.
+    pub name: String,
+    /// Public keys (minisign) whose boot sets a node accepts; they go into every initrd.
+    pub trust: Vec<String>,
+}
+
+/// Where packages come from.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Archive {
+    /// The suite's codename, such as `trixie`.
+    pub suite: String,
+    /// The mirror; `None` takes the host's own apt source, or the distribution's.
+    #[serde(skip)]
+    pub mirror: Option<String>,
+    /// Archive components, such as `main`.
+    pub components: Vec<String>,
+    /// Debian's name of the architecture: `amd64`.
+    pub architecture: String,
+    /// Also take `SUITE-updates`.
+    pub updates: bool,
+    /// Also take `SUITE-security`.
+    pub security: bool,
+    /// Public keys that sign the archive; `None` takes the ones that ship.
+    pub keyring: Option<PathBuf>,
+    /// An HTTP proxy, such as an apt-cacher-ng: `http://host:3142`.
+    #[serde(skip)]
+    pub proxy: Option<String>,
+}
+
+/// The kernel, the distribution's own.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Kernel {
+    /// The package, or the meta-package that depends on it.
+    pub package: String,
+    /// Further words for the kernel's command line.
+    #[serde(skip)]
+    pub cmdline: String,
+}
+
+/// A layer of kernel modules.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Modules {
+    /// Paths below `kernel/` (or module names), with `*` and `**`.
+    pub include: Vec<String>,
+}
+
+/// The first stage: the node program and the modules that it needs to reach the network.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Initrd {
+    /// As [`Modules::include`].
+    pub modules: Vec<String>,
+}
+
+/// Which packages a base starts from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Variant {
+    /// Essential packages and apt.
+    Minbase,
+    /// All packages of priority required, important and standard.
+    Standard,
+}
+
+/// How blocks of a squashfs are compressed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Compression {
+    /// Zstandard: the default.
+    Zstd,
+    /// LZMA2 in xz: smaller, and slow to read.
+    Xz,
+    /// Deflate: for the oldest kernels.
+    Gzip,
+    /// LZ4: fastest to read, largest.
+    Lz4,
+}
+
+/// A base filesystem.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Base {
+    /// What it starts from.
+    pub variant: Variant,
+    /// dpkg's `path-exclude`: globs of files that packages may not bring.
+    pub path_exclude: Vec<String>,
+    /// dpkg's `path-include`: exceptions to that.
+    pub path_include: Vec<String>,
+    /// How it is packed.
+    pub compression: Compression,
+    /// What is done to it, in order.
+    pub provision: Vec<Provisioner>,
+}
+
+/// What a provisioner changes on top of a base.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Overlay {
+    /// The base it stands on.
+    pub base: String,
+    /// How it is packed.
+    pub compression: Compression,
+    /// What is done to it, in order.
+    pub provision: Vec<Provisioner>,
+}
+
+/// One step of provisioning.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Provisioner {
+    /// Packages and what they depend on: `name` or `name=version`.
+    Packages(Vec<String>),
+    /// A tree of files that is laid over the root; everything in it belongs to root. Relative to the project.
+    Files(PathBuf),
+    /// A script that runs inside the root. Relative to the project.
+    Script(PathBuf),
+    /// Users to make.
+    Users(Vec<User>),
+}
+
+/// A user of the image. None gets a password: see *Login* in the architecture.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct User {
+    /// Login name.
+    pub name: String,
+    /// A system user (uid below 1000).
+    pub system: bool,
+    /// Login shell.
+    pub shell: String,
+    /// Further groups.
+    pub groups: Vec<String>,
+    /// May it become root?
+    pub sudo: Option<Sudo>,
+}
+
+/// How a user becomes root.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Sudo {
+    /// Any command, without a password.
+    Nopasswd,
+}
+
+/// What `overboot serve` does.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Serve {
+    /// Where HTTP listens.
+    pub http: SocketAddr,
+    /// The `host:port` that nodes are told; `None` finds it out from the interface.
+    pub advertise: Option<String>,
+    /// The interface that DHCP and TFTP serve.
+    pub interface: Option<String>,
+    /// What is done about DHCP.
+    pub dhcp: ServeDhcp,
+    /// The default router that our DHCP server names.
+    pub router: Option<Ipv4Addr>,
+    /// The name servers that our DHCP server names.
+    pub dns: Vec<Ipv4Addr>,
+    /// The graph that new machines get.
+    pub discovery: String,
+}
+
+/// What `serve` does about DHCP.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ServeDhcp {
+    /// Nothing: the site's own server names our loader.
+    Off,
+    /// Answers boot requests beside the site's DHCP server (PXE's ProxyDHCP).
+    Proxy,
+    /// Is the DHCP server, with leases from first to last.
+    Server {
+        /// The first address it leases.
+        first: Ipv4Addr,
+        /// The last address it leases.
+        last: Ipv4Addr,
+        /// The length of the subnet's prefix in bits.
+        prefix: u8,
+    },
+}

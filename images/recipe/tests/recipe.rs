@@ -1,0 +1,164 @@
+//! What a recipe may say, and what is said about one that is wrong.
+
+use std::path::Path;
+
+use overboot_recipe::{Lock, LockedImage, LockedPackage, Provisioner, Recipe, ServeDhcp, project};
+
+/// A project folder as `overboot init` makes it, with `change` applied to the recipe's text.
+fn load(change: impl Fn(String) -> String) -> Result<Recipe, String> {
+    let folder = tempfile::tempdir().unwrap();
+    for file in project::FILES {
+        let path = folder.path().join(file.path);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        let key = "RWQf6LRCGA9i53mlYecO4IzT51TGPpvWucNSCh1CBM0QTaLn73Y7GFO3";
+        let text = file.contents.replace("@NAME@", "my-images").replace("@KEY@", key);
+        std::fs::write(path, text).unwrap();
+    }
+    let path = folder.path().join(Recipe::FILE);
+    let text = change(std::fs::read_to_string(&path).unwrap());
+    std::fs::write(&path, text).unwrap();
+    Recipe::load(folder.path())
+        .map_err(|error| error.to_string().replace(&folder.path().display().to_string(), "PROJECT"))
+}
+
+fn refused(from: &str, to: &str) -> String {
+    load(|text| {
+        assert!(text.contains(from), "the shipped recipe no longer holds {from:?}");
+        text.replacen(from, to, 1)
+    })
+    .unwrap_err()
+}
+
+#[test]
+fn the_shipped_recipe_is_right() {
+    let recipe = load(|text| text).unwrap();
+    assert_eq!(recipe.archive.suite, "trixie");
+    assert_eq!(recipe.overlays["discovery"].base, "base");
+    assert!(
+        matches!(&recipe.bases["base"].provision[1], Provisioner::Users(users) if users[0].name == "monorail")
+    );
+    assert_eq!(recipe.serve.dhcp, ServeDhcp::Off);
+}
+
+#[test]
+fn every_shipped_file_is_written_by_init() {
+    let shipped = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../recipes/project");
+    let mut found = Vec::new();
+    let mut folders = vec![shipped.clone()];
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                folders.push(path);
+            } else {
+                found.push(path.strip_prefix(&shipped).unwrap().to_str().unwrap().to_owned());
+            }
+        }
+    }
+    let mut listed: Vec<_> = project::FILES.iter().map(|file| file.path.to_owned()).collect();
+    found.sort();
+    listed.sort();
+    assert_eq!(found, listed);
+}
+
+#[test]
+fn an_unknown_key_names_its_line_and_the_near_key() {
+    insta::assert_snapshot!(refused("variant = ", "varaint = "));
+}
+
+#[test]
+fn an_unknown_key_far_from_all_lists_them() {
+    insta::assert_snapshot!(refused("suite = \"trixie\"", "suite = \"trixie\"\nfrobnicate = 1"));
+}
+
+#[test]
+fn an_unknown_base_is_pointed_at() {
+    insta::assert_snapshot!(refused("base = \"base\"", "base = \"bse\""));
+}
+
+#[test]
+fn a_missing_script_is_pointed_at() {
+    insta::assert_snapshot!(refused("overlays/discovery.sh", "overlays/none.sh"));
+}
+
+#[test]
+fn a_path_out_of_the_project_is_refused() {
+    insta::assert_snapshot!(refused("files = \"provision/base\"", "files = \"../../etc\""));
+}
+
+#[test]
+fn a_package_that_can_be_none_is_refused() {
+    insta::assert_snapshot!(refused("\"udev\"", "\"udev (>= 1)\""));
+}
+
+#[test]
+fn a_step_does_one_thing() {
+    insta::assert_snapshot!(refused(
+        "files = \"provision/base\"",
+        "files = \"provision/base\"\nscript = \"provision/base.sh\""
+    ));
+}
+
+#[test]
+fn all_mistakes_are_told_at_once() {
+    let said = load(|text| {
+        text.replace("\"udev\"", "\"UDEV\"").replace("shell = \"/bin/bash\"", "shell = \"bash\"")
+    })
+    .unwrap_err();
+    assert_eq!(said.matches("help:").count(), 2, "{said}");
+}
+
+#[test]
+fn a_broken_file_is_pointed_at() {
+    insta::assert_snapshot!(refused("suite = \"trixie\"", "suite = trixie"));
+}
+
+#[test]
+fn a_range_is_read_or_refused() {
+    assert!(matches!(
+        ServeDhcp::parse_range("10.0.0.100-10.0.0.200/24"),
+        Some(ServeDhcp::Server { prefix: 24, .. })
+    ));
+    for bad in [
+        "",
+        "10.0.0.1",
+        "10.0.0.9-10.0.0.1/24",
+        "10.0.0.1-10.0.1.9/24",
+        "a-b/24",
+        "10.0.0.1-10.0.0.9/33",
+    ] {
+        assert_eq!(ServeDhcp::parse_range(bad), None, "{bad}");
+    }
+}
+
+#[test]
+fn a_lock_is_read_as_it_was_written() {
+    let folder = tempfile::tempdir().unwrap();
+    assert_eq!(Lock::load(folder.path()).unwrap(), None);
+    let package = LockedPackage {
+        name: "dash".into(),
+        version: "0.5.12-12".into(),
+        architecture: "amd64".into(),
+        suite: "trixie".into(),
+        path: "pool/main/d/dash/dash_0.5.12-12_amd64.deb".into(),
+        size: 97_000,
+        sha256: overboot_digest::Digest::of("dash"),
+    };
+    let lock = Lock {
+        version: 1,
+        wanted: overboot_digest::Digest::of("wanted"),
+        epoch: 1_789_000_000,
+        archives: Vec::new(),
+        images: [("base/base".to_owned(), LockedImage { steps: vec![vec![package.key()]] })].into(),
+        packages: vec![package.clone()],
+    };
+    lock.save(folder.path()).unwrap();
+    assert_eq!(Lock::load(folder.path()).unwrap().as_ref(), Some(&lock));
+    assert_eq!(lock.steps("base/base"), [[&package]]);
+
+    let path = folder.path().join(Lock::FILE);
+    let text = std::fs::read_to_string(&path).unwrap();
+    std::fs::write(&path, text.replace("[[\"dash=0.5.12-12\"]]", "[[\"dash=1\"]]")).unwrap();
+    let said = Lock::load(folder.path()).unwrap_err().to_string();
+    assert!(said.contains("image base/base names dash=1") && said.contains("--update"), "{said}");
+}
