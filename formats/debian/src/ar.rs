@@ -1,0 +1,146 @@
+//! The `ar` container as `.deb` files use it (`deb(5)`, `ar(5)`): common headers, plain short names.
+
+/// The eight bytes that every archive starts with.
+pub const MAGIC: &[u8; 8] = b"!<arch>\n";
+const HEADER: usize = 60;
+
+/// One member.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Member<'a> {
+    /// Its name, without the padding and the `/` that some writers put after it.
+    pub name: &'a str,
+    /// Its content.
+    pub bytes: &'a [u8],
+}
+
+/// Why bytes are not an archive.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Error {
+    /// The magic is missing.
+    #[error("not an ar archive: it does not start with \"!<arch>\"")]
+    Magic,
+    /// A member's header is cut off or malformed.
+    #[error("the ar member header at byte {offset} is malformed")]
+    Header {
+        /// Where the header starts.
+        offset: usize,
+    },
+    /// A member is longer than what is left.
+    #[error("the ar member {name} wants {want} bytes, and {left} are left: the file is truncated")]
+    Truncated {
+        /// The member.
+        name: String,
+        /// Its size by its header.
+        want: u64,
+        /// The bytes that follow the header.
+        left: usize,
+    },
+}
+
+/// The members of an archive in their order. After an error there is nothing more.
+///
+/// # Errors
+/// [`Error::Magic`]; the members themselves are read as the iterator goes.
+pub fn members(bytes: &[u8]) -> Result<Members<'_>, Error> {
+    if bytes.starts_with(MAGIC) {
+        Ok(Members { bytes, offset: MAGIC.len() })
+    } else {
+        Err(Error::Magic)
+    }
+}
+
+/// The iterator of [`members`].
+#[derive(Debug, Clone)]
+pub struct Members<'a> {
+    bytes: &'a [u8],
+    offset: usize,
+}
+
+impl<'a> Members<'a> {
+    fn member(&mut self) -> Result<Member<'a>, Error> {
+        let offset = self.offset;
+        let malformed = || Error::Header { offset };
+        let rest = self.bytes.get(offset..).ok_or_else(malformed)?;
+        let (header, content) = rest.split_at_checked(HEADER).ok_or_else(malformed)?;
+        if &header[58..60] != b"`\n" {
+            return Err(malformed());
+        }
+        let text = |field: &'a [u8]| std::str::from_utf8(field).map_err(|_| malformed());
+        let name = text(&header[..16])?.trim_end_matches(' ');
+        let name = name.strip_suffix('/').unwrap_or(name);
+        let size = text(&header[48..58])?.trim_end_matches(' ');
+        if !size.bytes().all(|b| b.is_ascii_digit()) {
+            return Err(malformed());
+        }
+        let want: u64 = size.parse().map_err(|_| malformed())?;
+        let bytes = usize::try_from(want).ok().and_then(|size| content.get(..size));
+        let Some(bytes) = bytes else {
+            return Err(Error::Truncated { name: name.to_owned(), want, left: content.len() });
+        };
+        // Contents of odd length are followed by one byte of padding.
+        self.offset = offset + HEADER + bytes.len() + bytes.len() % 2;
+        Ok(Member { name, bytes })
+    }
+}
+
+impl<'a> Iterator for Members<'a> {
+    type Item = Result<Member<'a>, Error>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        if self.offset >= self.bytes.len() {
+            return None;
+        }
+        let member = self.member();
+        if member.is_err() {
+            self.offset = self.bytes.len();
+        }
+        Some(member)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn archive(members: &[(&str, &[u8])]) -> Vec<u8> {
+        let mut out = MAGIC.to_vec();
+        for (name, bytes) in members {
+            out.extend(
+                format!("{name:<16}0           0     0     100644  {:<10}`\n", bytes.len()).bytes(),
+            );
+            out.extend(*bytes);
+            out.extend(&b"\n"[..bytes.len() % 2]);
+        }
+        out
+    }
+
+    #[test]
+    fn members_in_order() {
+        let bytes = archive(&[("a", b"123"), ("b/", b""), ("c", b"45")]);
+        let all: Vec<_> = members(&bytes).unwrap().map(Result::unwrap).collect();
+        let all: Vec<_> = all.iter().map(|m| (m.name, m.bytes)).collect();
+        assert_eq!(all, [("a", &b"123"[..]), ("b", b""), ("c", b"45")]);
+    }
+
+    #[test]
+    fn every_truncation_is_an_error_or_fewer_members() {
+        let bytes = archive(&[("a", b"1234"), ("b", b"5678")]);
+        assert_eq!(members(&bytes[..7]).unwrap_err(), Error::Magic);
+        for end in 8..bytes.len() {
+            let whole = members(&bytes[..end]).unwrap().all(|m| m.is_ok());
+            assert_eq!(whole, end == 8 || end == 72, "{end}");
+        }
+    }
+
+    #[test]
+    fn sizes_are_not_believed() {
+        let mut bytes = archive(&[("a", b"12")]);
+        bytes[56..66].copy_from_slice(b"9999999999");
+        assert!(matches!(
+            members(&bytes).unwrap().next(),
+            Some(Err(Error::Truncated { want: 9_999_999_999, left: 2, .. }))
+        ));
+        bytes[56..66].copy_from_slice(b"-1        ");
+        assert!(matches!(members(&bytes).unwrap().next(), Some(Err(Error::Header { offset: 8 }))));
+    }
+}
