@@ -1,1 +1,23 @@
-//! The boot decision (pure), and the DHCP, TFTP and iPXE services that carry it.
+//! The boot decision, and the services that carry it to a machine.
+//!
+//! Pure, no I/O:
+//! - [`decide`]: what a [`Client`] gets, from what the fleet knows about it (a [`View`]) and what this server can
+//!   serve (a [`Site`]). The only place where that is decided.
+//! - [`ipxe`]: the scripts that carry a decision over HTTP.
+//!
+//! To the fleet:
+//! - [`Decider`]: whom the services ask, and whom they tell what happened ([`Event`]).
+//!
+//! Must not know: nodes, workflows, stores, SQL, HTTP servers. HTTP itself is served above; it calls
+//! [`decide`](decide()) and [`ipxe::script`].
+
+mod client;
+mod decide;
+mod decider;
+pub mod ipxe;
+mod site;
+
+pub use client::{Asking, Client};
+pub use decide::{BootDecision, BootPlan, Exit, Machine, View, Work, decide};
+pub use decider::{Decider, Event};
+pub use site::Site;
