@@ -1,6 +1,6 @@
 //! The running QEMU process.
 
-use std::io::{Read, Write};
+use std::io::{BufRead, BufReader, Write};
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
@@ -59,7 +59,7 @@ impl Machine {
         }
         let machine = Self::spawn(config, dir)?;
         let deadline = Instant::now() + READY_WITHIN;
-        while !greets(&socket) {
+        while !answers(&socket) {
             if machine.wait(Duration::from_millis(10)).is_some() || Instant::now() > deadline {
                 return Err(machine.ended_error());
             }
@@ -183,13 +183,15 @@ impl Machine {
     }
 }
 
-/// Whether the monitor answers. QEMU makes the socket before it looks at its other arguments, but greets only from its
-/// main loop, when all of them have been accepted.
-fn greets(socket: &Path) -> bool {
+/// Whether the monitor answers a command. QEMU makes the socket, and even greets, before it looks at its other arguments;
+/// commands are answered from its main loop, when all of them have been accepted.
+fn answers(socket: &Path) -> bool {
     let Ok(mut stream) = UnixStream::connect(socket) else { return false };
-    let patience = stream.set_read_timeout(Some(Duration::from_millis(200)));
-    let mut byte = [0];
-    patience.and_then(|()| stream.read_exact(&mut byte)).is_ok()
+    let asked = stream
+        .set_read_timeout(Some(Duration::from_millis(500)))
+        .and_then(|()| stream.write_all(b"{\"execute\":\"qmp_capabilities\"}\n"));
+    let mut lines = BufReader::new(stream).lines().map_while(Result::ok);
+    asked.is_ok() && lines.any(|line| line.contains("\"return\""))
 }
 
 impl Drop for Machine {
