@@ -1,1 +1,37 @@
-//! Root trees: unpack, dpkg database, sandbox, configure, provision.
+//! Root trees: unpack packages, keep dpkg's database, configure in a sandbox, provision, remove identity.
+//!
+//! In the order of a tree's life:
+//!
+//! - [`Root`]: a tree on disk; whatever path is asked of it, nothing outside of the tree is touched.
+//! - [`install`]: a set of packages into a tree: unpacked natively, configured by the tree's own dpkg.
+//! - [`provision`]: files, scripts, users.
+//! - [`identity`]: what one machine may not share with another, and what only the build left behind, is removed.
+//! - [`layered`]: a tree on top of another (overlayfs in a mount namespace of its own).
+//! - [`Sandbox`]: where everything that a package or a user brought is run.
+//!
+//! Does not know: where packages come from, which are wanted, how a tree is packed, recipes.
+
+mod accounts;
+mod configure;
+mod dpkg;
+mod error;
+mod filters;
+pub mod identity;
+mod install;
+pub mod layered;
+pub mod provision;
+mod root;
+mod run;
+mod sandbox;
+mod sys;
+mod unpack;
+
+pub use error::Error;
+pub use filters::Filters;
+pub use install::{Package, install};
+pub use root::{Root, remove_tree};
+pub use run::Output;
+pub use sandbox::Sandbox;
+
+/// What a running step tells: one line, without a line break.
+pub type Log<'a> = &'a (dyn Fn(&str) + Sync);

@@ -1,0 +1,56 @@
+//! The tree's users and groups: a package names a file's owner, and the tree says which number that is.
+
+use std::collections::HashMap;
+
+use crate::error::Error;
+use crate::root::Root;
+
+/// Names to numbers, from the tree's `/etc/passwd` and `/etc/group` (passwd(5), group(5)).
+#[derive(Debug, Default)]
+pub(crate) struct Accounts {
+    users: HashMap<String, u32>,
+    groups: HashMap<String, u32>,
+}
+
+impl Accounts {
+    /// Those of `root`; none where it has no such files yet.
+    pub(crate) fn of(root: &Root) -> Result<Self, Error> {
+        let read = |path: &str| -> Result<HashMap<String, u32>, Error> {
+            Ok(root.read_text(path)?.as_deref().map(numbers).unwrap_or_default())
+        };
+        Ok(Self { users: read("etc/passwd")?, groups: read("etc/group")? })
+    }
+
+    /// dpkg's rule: the name's number in the tree where the name is known there, else the number in the archive.
+    pub(crate) fn user(&self, name: Option<&str>, number: u32) -> u32 {
+        name.and_then(|name| self.users.get(name).copied()).unwrap_or(number)
+    }
+
+    /// As [`Accounts::user`].
+    pub(crate) fn group(&self, name: Option<&str>, number: u32) -> u32 {
+        name.and_then(|name| self.groups.get(name).copied()).unwrap_or(number)
+    }
+}
+
+fn numbers(text: &str) -> HashMap<String, u32> {
+    let number = |line: &str| {
+        let mut fields = line.split(':');
+        let name = fields.next()?.to_owned();
+        Some((name, fields.nth(1)?.parse().ok()?))
+    };
+    text.lines().filter_map(number).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_known_name_wins_over_the_number() {
+        let accounts =
+            Accounts { users: numbers("root:x:0:0::/:\nman:x:6:12::/:\n#\n"), groups: numbers("") };
+        assert_eq!(accounts.user(Some("man"), 13), 6);
+        assert_eq!(accounts.user(Some("nobody"), 13), 13);
+        assert_eq!(accounts.group(None, 5), 5);
+    }
+}

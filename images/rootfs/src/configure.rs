@@ -1,0 +1,78 @@
+//! Maintainer scripts, by the tree's own programs in the sandbox.
+
+use overboot_debian::deb::Deb;
+
+use crate::Log;
+use crate::dpkg::{FOLDER, status};
+use crate::error::Error;
+use crate::install::Package;
+use crate::root::Root;
+use crate::sandbox::Sandbox;
+
+/// Where dpkg puts the control files of a package that it is about to unpack; debconf looks for templates there.
+const TEMPORARY: &str = "var/lib/dpkg/tmp.ci";
+
+/// A policy that no service is started (`invoke-rc.d`'s policy-rc.d interface: 101, "action forbidden").
+const POLICY: &str = "usr/sbin/policy-rc.d";
+
+/// Runs the preinst scripts of packages that have one (Debian Policy 6.5: `preinst install`).
+pub(crate) fn preinst(
+    root: &Root,
+    sandbox: &Sandbox,
+    packages: &[&Package],
+    log: Log<'_>,
+) -> Result<(), Error> {
+    for package in packages {
+        let broken = |source| Error::Package { package: package.name.clone(), source };
+        let bytes = fs_err::read(&package.path).map_err(Error::io("read", &package.path))?;
+        let control = Deb::new(&bytes).map_err(broken)?.control().map_err(broken)?;
+        if control.get("preinst").is_none() {
+            continue;
+        }
+        drop(bytes);
+        root.remove(TEMPORARY)?;
+        for (name, file) in &control.0 {
+            root.write(format!("{TEMPORARY}/{name}"), file.mode, &file.bytes)?;
+        }
+        let script = format!("/{TEMPORARY}/preinst");
+        let what = format!("the preinst script of {}", package.name);
+        // dpkg(1), *Internal environment*.
+        let ran = sandbox
+            .clone()
+            .with_variable("DPKG_MAINTSCRIPT_PACKAGE", &package.name)
+            .with_variable("DPKG_MAINTSCRIPT_PACKAGE_REFCOUNT", "1")
+            .with_variable("DPKG_MAINTSCRIPT_ARCH", &package.architecture)
+            .with_variable("DPKG_MAINTSCRIPT_NAME", "preinst")
+            .with_variable("DPKG_ADMINDIR", format!("/{FOLDER}"))
+            .with_variable("DPKG_ROOT", "")
+            .run(&what, &script, &["install"], log);
+        root.remove(TEMPORARY)?;
+        ran?;
+    }
+    Ok(())
+}
+
+/// Has dpkg configure whatever is unpacked, and run the triggers that are due.
+pub(crate) fn configure(root: &Root, sandbox: &Sandbox, log: Log<'_>) -> Result<(), Error> {
+    let ours = !root.exists(POLICY);
+    if ours {
+        root.write(POLICY, 0o755, b"#!/bin/sh\nexit 101\n")?;
+    }
+    // The tree is not used before it is whole, so nothing has to be on the disk now.
+    let arguments = ["--force-unsafe-io", "--configure", "-a"];
+    let ran = sandbox.run("dpkg --configure", "dpkg", &arguments, log);
+    if ours {
+        root.remove(POLICY)?;
+    }
+    ran.map(drop)
+}
+
+/// Is everybody installed?
+pub(crate) fn check(root: &Root) -> Result<(), Error> {
+    let rest: Vec<String> = status::installed(root)?
+        .into_iter()
+        .filter(|package| !package.status.ends_with(" installed"))
+        .map(|package| format!("{} ({})", package.name, package.status))
+        .collect();
+    if rest.is_empty() { Ok(()) } else { Err(Error::Unconfigured(rest)) }
+}

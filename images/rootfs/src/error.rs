@@ -1,0 +1,97 @@
+//! What can go wrong with a tree.
+
+use std::io;
+use std::path::PathBuf;
+
+/// Why a tree could not be made.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// A file or folder of the tree, or of ours, could not be read or written.
+    #[error("cannot {what} {}", path.display())]
+    Io {
+        /// What was tried: a verb.
+        what: &'static str,
+        /// On what.
+        path: PathBuf,
+        /// Why not.
+        #[source]
+        source: io::Error,
+    },
+    /// A package is not what a package is.
+    #[error("package {package} cannot be read")]
+    Package {
+        /// Which one.
+        package: String,
+        /// What is wrong with it.
+        #[source]
+        source: overboot_debian::deb::Error,
+    },
+    /// A package's data holds what no package may hold.
+    #[error("package {package}: {path:?} {why}")]
+    Entry {
+        /// Which package.
+        package: String,
+        /// The path, as the package has it.
+        path: String,
+        /// What is wrong with it.
+        why: String,
+    },
+    /// Two packages bring the same file, and neither says that it replaces the other's.
+    #[error(
+        "packages {owner} and {package} both bring {path}, and neither declares Replaces\n  help: leave one of them out"
+    )]
+    Conflict {
+        /// The file.
+        path: String,
+        /// Who brought it first.
+        owner: String,
+        /// Who brings it too.
+        package: String,
+    },
+    /// dpkg's database in the tree is not what dpkg writes.
+    #[error("dpkg's database in the tree is damaged: {path}: {why}")]
+    Database {
+        /// Which file of it.
+        path: String,
+        /// What is wrong with it.
+        why: String,
+    },
+    /// The sandbox could not be set up.
+    #[error(
+        "cannot start {program} in the sandbox\n  help: this needs root, or a machine that allows user namespaces"
+    )]
+    Sandbox {
+        /// What was to be run.
+        program: String,
+        /// Why not.
+        #[source]
+        source: io::Error,
+    },
+    /// Something that ran inside the tree failed.
+    #[error("{what} ended with {status}; its last lines were:\n{}", indent(.tail))]
+    Failed {
+        /// What ran.
+        what: String,
+        /// `exit status 1`, `signal 9`.
+        status: String,
+        /// The end of what it printed.
+        tail: String,
+    },
+    /// dpkg was content, and yet packages are not installed.
+    #[error("after configuring, these packages are not fully installed: {}", .0.join(", "))]
+    Unconfigured(Vec<String>),
+}
+
+impl Error {
+    pub(crate) fn io(
+        what: &'static str,
+        path: impl Into<PathBuf>,
+    ) -> impl FnOnce(io::Error) -> Self {
+        let path = path.into();
+        move |source| Self::Io { what, path, source }
+    }
+}
+
+fn indent(text: &str) -> String {
+    text.lines().map(|line| format!("    {line}")).collect::<Vec<_>>().join("\n")
+}

@@ -1,0 +1,115 @@
+//! What one machine may not share with another, and what only the build left behind.
+//!
+//! An image is booted by a thousand machines at once: whatever names one of them is made at boot, and none of it may come
+//! with the image. Logs and caches tell of the build, not of the system.
+
+use std::path::{Path, PathBuf};
+
+use crate::error::Error;
+use crate::root::Root;
+
+/// Files that identify a machine, relative to the root. `*` in the last part stands for anything.
+pub const IDENTITY: &[&str] = &[
+    "var/lib/dbus/machine-id",
+    "etc/ssh/ssh_host_*_key",
+    "etc/ssh/ssh_host_*_key.pub",
+    "etc/nvme/hostid",
+    "etc/nvme/hostnqn",
+    "var/lib/systemd/random-seed",
+    "var/lib/systemd/credential.secret",
+    "etc/resolv.conf",
+    "etc/hostname",
+    "etc/mailname",
+    "etc/iscsi/initiatorname.iscsi",
+    "etc/mdadm/mdadm.conf",
+    "root/.rnd",
+];
+
+/// What the build leaves behind: logs, caches, backups, locks.
+pub const LEFTOVERS: &[&str] = &[
+    "var/cache/apt/*",
+    "var/cache/debconf/*-old",
+    "var/cache/ldconfig/*",
+    "var/cache/man/*",
+    "var/lib/apt/lists/*",
+    "var/lib/dpkg/*-old",
+    "var/lib/dpkg/lock",
+    "var/lib/dpkg/lock-frontend",
+    "var/lib/dpkg/triggers/Lock",
+    "var/lib/dpkg/triggers/Unincorp",
+    "etc/passwd-",
+    "etc/group-",
+    "etc/shadow-",
+    "etc/gshadow-",
+    "etc/subuid-",
+    "etc/subgid-",
+    "etc/.pwd.lock",
+    "tmp/*",
+    "run/*",
+    "dev/*",
+];
+
+/// Folders whose files are emptied of meaning by a build: the files go, the folders stay, since packages own them.
+const LOGS: &str = "var/log";
+
+/// Removes both from the tree.
+///
+/// # Errors
+/// Something cannot be removed.
+pub fn remove(root: &Root) -> Result<(), Error> {
+    for pattern in IDENTITY.iter().chain(LEFTOVERS) {
+        for path in matches(root, pattern)? {
+            root.remove(path)?;
+        }
+    }
+    remove_files(root, Path::new(LOGS))?;
+    // systemd's machine-id(5): an empty file is filled at boot, a missing one makes it a "first boot" with all its services.
+    if root.exists("etc/machine-id") {
+        root.write("etc/machine-id", 0o444, b"")?;
+    }
+    Ok(())
+}
+
+/// What of [`IDENTITY`] is in the tree: nothing, once [`remove`] has run.
+///
+/// # Errors
+/// A folder cannot be listed.
+pub fn find(root: &Root) -> Result<Vec<PathBuf>, Error> {
+    let mut found = Vec::new();
+    for pattern in IDENTITY {
+        found.extend(matches(root, pattern)?);
+    }
+    if root.read_text("etc/machine-id")?.is_some_and(|id| !id.trim().is_empty()) {
+        found.push("etc/machine-id".into());
+    }
+    Ok(found)
+}
+
+fn matches(root: &Root, pattern: &str) -> Result<Vec<PathBuf>, Error> {
+    let Some((folder, last)) = pattern.rsplit_once('/') else { return Ok(Vec::new()) };
+    let names = root.names(folder)?;
+    let fits = |name: &&std::ffi::OsString| {
+        let name = name.to_string_lossy();
+        match last.split_once('*') {
+            Some((head, tail)) => {
+                name.len() >= head.len() + tail.len()
+                    && name.starts_with(head)
+                    && name.ends_with(tail)
+            }
+            None => name == last,
+        }
+    };
+    Ok(names.iter().filter(fits).map(|name| Path::new(folder).join(name)).collect())
+}
+
+fn remove_files(root: &Root, folder: &Path) -> Result<(), Error> {
+    for name in root.names(folder)? {
+        let path = folder.join(name);
+        if root.is_folder(&path) {
+            remove_files(root, &path)?;
+        } else {
+            root.remove(path)?;
+        }
+    }
+    Ok(())
+}

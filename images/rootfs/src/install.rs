@@ -1,0 +1,71 @@
+//! A set of packages into a tree: unpacked by us, configured by the tree's own dpkg.
+
+use std::path::PathBuf;
+
+use crate::Log;
+use crate::configure;
+use crate::dpkg;
+use crate::error::Error;
+use crate::filters::Filters;
+use crate::root::Root;
+use crate::sandbox::Sandbox;
+use crate::unpack::unpack;
+
+/// A package that is there as a file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Package {
+    /// Its name.
+    pub name: String,
+    /// Its version; the file must say the same.
+    pub version: String,
+    /// Its architecture, which may be `all`.
+    pub architecture: String,
+    /// The `.deb`. Its digest has been checked by whoever put it there.
+    pub path: PathBuf,
+}
+
+/// Installs `batches` of packages into `root`, in order: each batch is unpacked as a whole, and is configured before the
+/// next one where the next one's packages pre-depend on it (Debian Policy 7.2). All are configured in the end.
+///
+/// The first packages of an empty tree cannot run their preinst scripts before they are unpacked, since there is no shell
+/// yet; it is run after, as debootstrap and mmdebstrap do.
+///
+/// # Errors
+/// A package that cannot be unpacked, a maintainer script that fails, a package that is not installed in the end.
+pub fn install(
+    root: &Root,
+    batches: &[Vec<Package>],
+    filters: &Filters,
+    epoch: u64,
+    threads: usize,
+    log: Log<'_>,
+) -> Result<(), Error> {
+    let first = !root.exists(format!("{}/status", dpkg::FOLDER));
+    if first {
+        skeleton(root)?;
+    }
+    dpkg::create(root)?;
+    let sandbox = Sandbox::new(root.path(), epoch);
+    for (at, batch) in batches.iter().enumerate() {
+        log(&format!("unpacking {} packages", batch.len()));
+        let packages: Vec<&Package> = batch.iter().collect();
+        if first && at == 0 {
+            unpack(root, &packages, filters, threads)?;
+            configure::preinst(root, &sandbox, &packages, log)?;
+        } else {
+            configure::preinst(root, &sandbox, &packages, log)?;
+            unpack(root, &packages, filters, threads)?;
+        }
+        log(&format!("configuring {} packages", batch.len()));
+        configure::configure(root, &sandbox, log)?;
+    }
+    configure::check(root)
+}
+
+/// What must stand in an empty tree before the first package: the folders that the sandbox mounts on.
+fn skeleton(root: &Root) -> Result<(), Error> {
+    for folder in ["dev", "proc", "sys", "run", "tmp"] {
+        root.make_folder(folder)?;
+    }
+    Ok(())
+}

@@ -1,0 +1,126 @@
+//! What a recipe does to a tree besides installing packages.
+
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+
+use crate::Log;
+use crate::error::Error;
+use crate::root::{self, Attributes, Parents, Root};
+use crate::sandbox::Sandbox;
+
+/// Lays the host's folder `source` over the tree. Everything in it becomes root's; folders and whatever may be executed get
+/// mode 0755, other files 0644, whatever the host's umask made of them: what a version control system keeps, and no more.
+///
+/// # Errors
+/// Something cannot be read or written, or is neither a file, a folder nor a symbolic link.
+pub fn files(root: &Root, source: &Path, epoch: u64) -> Result<(), Error> {
+    let mut parents = Parents::default();
+    let mtime = i64::try_from(epoch).unwrap_or(0);
+    lay(root, source, Path::new(""), mtime, &mut parents)
+}
+
+fn lay(
+    root: &Root,
+    source: &Path,
+    at: &Path,
+    mtime: i64,
+    parents: &mut Parents,
+) -> Result<(), Error> {
+    let mut names: Vec<_> = fs_err::read_dir(source)
+        .and_then(|entries| entries.map(|e| e.map(|e| e.file_name())).collect())
+        .map_err(Error::io("read", source))?;
+    names.sort_unstable();
+    for name in names {
+        let (from, to) = (source.join(&name), at.join(&name));
+        let metadata = fs_err::symlink_metadata(&from).map_err(Error::io("read", &from))?;
+        let kind = metadata.file_type();
+        if kind.is_dir() {
+            // A folder that is there keeps its mode and owner.
+            root.make_folder(&to)?;
+            lay(root, &from, &to, mtime, parents)?;
+            continue;
+        }
+        let place = parents.place(root, &to)?;
+        let write = || -> std::io::Result<()> {
+            root::remove(&place)?;
+            let executable = metadata.permissions().mode() & 0o111 != 0;
+            let mode = if executable { 0o755 } else { 0o644 };
+            if kind.is_symlink() {
+                let target = fs_err::read_link(&from)?;
+                root::symlink(&place, target.as_os_str().as_bytes())?;
+            } else if kind.is_file() {
+                let mut file = root::create(&place)?;
+                std::io::copy(&mut fs_err::File::open(&from)?, &mut file)?;
+            } else {
+                return Err(std::io::Error::other("it is neither a file, a folder nor a link"));
+            }
+            root::set_attributes(
+                &place,
+                kind.is_symlink(),
+                Attributes { mode, uid: 0, gid: 0, mtime },
+            )
+        };
+        write().map_err(Error::io("lay over the tree", &from))?;
+    }
+    Ok(())
+}
+
+/// Runs the host's file `script` inside the tree, by its own `#!` line.
+///
+/// # Errors
+/// It cannot be run, or ends otherwise than with 0.
+pub fn script(root: &Root, script: &Path, epoch: u64, log: Log<'_>) -> Result<(), Error> {
+    // Read and shown as a copy that may be executed, whatever the mode of the file is on this host.
+    let copy = tempfile(script)?;
+    let sandbox = Sandbox::new(root.path(), epoch).with_file(copy.path(), "provision");
+    sandbox.run(&script.display().to_string(), "/run/provision", &[], log).map(drop)
+}
+
+fn tempfile(script: &Path) -> Result<tempfile::NamedTempFile, Error> {
+    let copy = || {
+        let file = tempfile::NamedTempFile::new()?;
+        fs_err::write(file.path(), fs_err::read(script)?)?;
+        fs_err::set_permissions(file.path(), std::fs::Permissions::from_mode(0o755))?;
+        Ok(file)
+    };
+    copy().map_err(Error::io("read", script))
+}
+
+/// A user to be made.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct User<'a> {
+    /// Login name.
+    pub name: &'a str,
+    /// Uid below 1000.
+    pub system: bool,
+    /// Login shell.
+    pub shell: &'a str,
+    /// Further groups, which must exist.
+    pub groups: &'a [String],
+    /// May become root without a password.
+    pub sudo: bool,
+}
+
+/// Makes a user with a home, without a password that opens anything.
+///
+/// # Errors
+/// useradd(8) refuses, or the sudoers file cannot be written.
+pub fn user(root: &Root, user: &User<'_>, epoch: u64, log: Log<'_>) -> Result<(), Error> {
+    let groups = user.groups.join(",");
+    let mut arguments = vec!["--create-home", "--user-group", "--shell", user.shell];
+    if user.system {
+        arguments.push("--system");
+    }
+    if !groups.is_empty() {
+        arguments.extend(["--groups", &groups]);
+    }
+    arguments.push(user.name);
+    let what = format!("useradd {}", user.name);
+    Sandbox::new(root.path(), epoch).run(&what, "useradd", &arguments, log)?;
+    if user.sudo {
+        let rule = format!("{} ALL=(ALL) NOPASSWD: ALL\n", user.name);
+        root.write(format!("etc/sudoers.d/{}", user.name), 0o440, rule.as_bytes())?;
+    }
+    Ok(())
+}

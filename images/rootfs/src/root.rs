@@ -1,0 +1,317 @@
+//! A tree on disk, and access that cannot leave it.
+
+use std::collections::HashMap;
+use std::ffi::OsStr;
+use std::fs::File;
+use std::io::{self, Read, Write};
+use std::os::fd::OwnedFd;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
+
+use rustix::fs::{
+    AtFlags, CWD, FileType, Gid, Mode, OFlags, ResolveFlags, Stat, Timespec, Timestamps, Uid,
+    chmodat, chownat, linkat, lstat, mkdirat, mknodat, openat, openat2, statat, symlinkat,
+    unlinkat, utimensat,
+};
+
+use crate::error::Error;
+
+/// A root tree. Paths are relative to it, without a leading `/`; symbolic links on the way are followed as they would be by
+/// a process whose root this is, so that none leads out (openat2(2), `RESOLVE_IN_ROOT`).
+#[derive(Debug)]
+pub struct Root {
+    path: PathBuf,
+    fd: OwnedFd,
+}
+
+/// Who owns an entry of the tree, its mode and its time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Attributes {
+    pub(crate) mode: u32,
+    pub(crate) uid: u32,
+    pub(crate) gid: u32,
+    pub(crate) mtime: i64,
+}
+
+/// The folder that an entry stands in, and the entry's name there.
+pub(crate) type Place<'a> = (Rc<OwnedFd>, &'a OsStr);
+
+impl Root {
+    /// Opens the tree at `path`.
+    ///
+    /// # Errors
+    /// It is not a folder that can be opened.
+    pub fn open(path: impl Into<PathBuf>) -> Result<Self, Error> {
+        let path = path.into();
+        let flags = OFlags::DIRECTORY | OFlags::PATH | OFlags::CLOEXEC;
+        let fd = openat(CWD, &path, flags, Mode::empty())
+            .map_err(|source| Error::io("open", &path)(source.into()))?;
+        Ok(Self { path, fd })
+    }
+
+    /// Where the tree is.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    fn shown(&self, path: impl AsRef<Path>) -> PathBuf {
+        self.path.join(path)
+    }
+
+    fn resolve(&self, path: &Path, flags: OFlags) -> rustix::io::Result<OwnedFd> {
+        let path = if path.as_os_str().is_empty() { Path::new(".") } else { path };
+        openat2(&self.fd, path, flags | OFlags::CLOEXEC, Mode::empty(), ResolveFlags::IN_ROOT)
+    }
+
+    /// The whole of a file.
+    ///
+    /// # Errors
+    /// It cannot be read, or is larger than 64 MiB.
+    pub fn read(&self, path: impl AsRef<Path>) -> Result<Vec<u8>, Error> {
+        let path = path.as_ref();
+        let fd = self
+            .resolve(path, OFlags::RDONLY | OFlags::NONBLOCK)
+            .map_err(|source| Error::io("read", self.shown(path))(source.into()))?;
+        let mut bytes = Vec::new();
+        File::from(fd)
+            .take(64 << 20)
+            .read_to_end(&mut bytes)
+            .map_err(Error::io("read", self.shown(path)))?;
+        Ok(bytes)
+    }
+
+    /// The text of a file; nothing where the file is not there.
+    ///
+    /// # Errors
+    /// It is there and cannot be read.
+    pub fn read_text(&self, path: impl AsRef<Path>) -> Result<Option<String>, Error> {
+        match self.read(path) {
+            Ok(bytes) => Ok(Some(String::from_utf8_lossy(&bytes).into_owned())),
+            Err(Error::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Does the path lead to something?
+    #[must_use]
+    pub fn exists(&self, path: impl AsRef<Path>) -> bool {
+        self.resolve(path.as_ref(), OFlags::PATH).is_ok()
+    }
+
+    /// Does the path lead to a folder?
+    pub(crate) fn is_folder(&self, path: &Path) -> bool {
+        self.resolve(path, OFlags::PATH | OFlags::DIRECTORY).is_ok()
+    }
+
+    /// Writes a file of root's, in place of what is there; makes the folders above it.
+    ///
+    /// # Errors
+    /// It cannot be written.
+    pub fn write(&self, path: impl AsRef<Path>, mode: u32, contents: &[u8]) -> Result<(), Error> {
+        let path = path.as_ref();
+        let mut cache = Parents::default();
+        let place = cache.place(self, path)?;
+        remove(&place).map_err(Error::io("replace", self.shown(path)))?;
+        let file = create(&place).map_err(Error::io("write", self.shown(path)))?;
+        let write = |mut file: &File| {
+            file.write_all(contents)?;
+            rustix::fs::fchmod(file, Mode::from_raw_mode(mode))?;
+            Ok(())
+        };
+        write(&file).map_err(Error::io("write", self.shown(path)))
+    }
+
+    /// Makes a folder of root's and the folders above it, where they are missing.
+    ///
+    /// # Errors
+    /// Something that is no folder stands there, or it cannot be made.
+    pub fn make_folder(&self, path: impl AsRef<Path>) -> Result<(), Error> {
+        let path = path.as_ref();
+        self.folder(path).map(drop)
+    }
+
+    /// Removes a file, a link, or a folder with all that is in it; nothing happens where nothing is.
+    ///
+    /// # Errors
+    /// It cannot be removed.
+    pub fn remove(&self, path: impl AsRef<Path>) -> Result<(), Error> {
+        let path = path.as_ref();
+        let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else { return Ok(()) };
+        let Ok(folder) = self.resolve(parent, OFlags::RDONLY | OFlags::DIRECTORY) else {
+            return Ok(());
+        };
+        remove_all(&folder, name).map_err(Error::io("remove", self.shown(path)))
+    }
+
+    /// The names in a folder, sorted; none where there is no folder.
+    ///
+    /// # Errors
+    /// It cannot be read.
+    pub fn names(&self, path: impl AsRef<Path>) -> Result<Vec<std::ffi::OsString>, Error> {
+        let path = path.as_ref();
+        let Ok(folder) = self.resolve(path, OFlags::RDONLY | OFlags::DIRECTORY) else {
+            return Ok(Vec::new());
+        };
+        names(&folder).map_err(Error::io("list", self.shown(path)))
+    }
+
+    /// Opens a folder of the tree, making what is missing of it (mode 0755, root's).
+    fn folder(&self, path: &Path) -> Result<OwnedFd, Error> {
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY;
+        match self.resolve(path, flags) {
+            Err(rustix::io::Errno::NOENT) => {}
+            found => {
+                return found.map_err(|e| Error::io("open", self.shown(path))(e.into()));
+            }
+        }
+        let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else {
+            return Err(Error::io("open", self.shown(path))(io::ErrorKind::NotFound.into()));
+        };
+        let above = self.folder(parent)?;
+        let made = || -> rustix::io::Result<OwnedFd> {
+            match mkdirat(&above, name, Mode::from_raw_mode(0o755)) {
+                Ok(()) | Err(rustix::io::Errno::EXIST) => {}
+                Err(error) => return Err(error),
+            }
+            chmodat(&above, name, Mode::from_raw_mode(0o755), AtFlags::empty())?;
+            self.resolve(path, flags)
+        };
+        made().map_err(|source| Error::io("make", self.shown(path))(source.into()))
+    }
+}
+
+/// Folders of a tree that were opened before: packages bring file after file into the same one.
+///
+/// Valid only while nobody else changes the tree.
+#[derive(Debug, Default)]
+pub(crate) struct Parents(HashMap<PathBuf, Rc<OwnedFd>>);
+
+impl Parents {
+    /// A thousand open folders are far below any limit on open files that systems set for root.
+    const MOST: usize = 400;
+
+    /// Where `path` stands; the folders above it are made where they are missing.
+    pub(crate) fn place<'a>(&mut self, root: &Root, path: &'a Path) -> Result<Place<'a>, Error> {
+        let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else {
+            let source = io::Error::from(io::ErrorKind::InvalidInput);
+            return Err(Error::io("find", root.shown(path))(source));
+        };
+        if let Some(folder) = self.0.get(parent) {
+            return Ok((Rc::clone(folder), name));
+        }
+        if self.0.len() >= Self::MOST {
+            self.0.clear();
+        }
+        let folder = Rc::new(root.folder(parent)?);
+        self.0.insert(parent.into(), Rc::clone(&folder));
+        Ok((folder, name))
+    }
+}
+
+/// What stands at a place, without following a link.
+pub(crate) fn look(place: &Place<'_>) -> io::Result<Option<Stat>> {
+    match statat(&*place.0, place.1, AtFlags::SYMLINK_NOFOLLOW) {
+        Ok(stat) => Ok(Some(stat)),
+        Err(rustix::io::Errno::NOENT) => Ok(None),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Removes what stands at a place, if it is not a folder with something in it.
+pub(crate) fn remove(place: &Place<'_>) -> io::Result<()> {
+    let Some(stat) = look(place)? else { return Ok(()) };
+    let folder = FileType::from_raw_mode(stat.st_mode) == FileType::Directory;
+    let flags = if folder { AtFlags::REMOVEDIR } else { AtFlags::empty() };
+    Ok(unlinkat(&*place.0, place.1, flags)?)
+}
+
+/// A new file at a place where nothing is.
+pub(crate) fn create(place: &Place<'_>) -> io::Result<File> {
+    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    Ok(openat(&*place.0, place.1, flags, Mode::from_raw_mode(0o600))?.into())
+}
+
+/// A new folder.
+pub(crate) fn make_folder(place: &Place<'_>) -> io::Result<()> {
+    Ok(mkdirat(&*place.0, place.1, Mode::from_raw_mode(0o700))?)
+}
+
+/// A new symbolic link.
+pub(crate) fn symlink(place: &Place<'_>, target: &[u8]) -> io::Result<()> {
+    Ok(symlinkat(OsStr::from_bytes(target), &*place.0, place.1)?)
+}
+
+/// A new name for the file at `existing`.
+pub(crate) fn hard_link(existing: &Place<'_>, place: &Place<'_>) -> io::Result<()> {
+    Ok(linkat(&*existing.0, existing.1, &*place.0, place.1, AtFlags::empty())?)
+}
+
+/// A new device node or fifo.
+pub(crate) fn node(place: &Place<'_>, kind: FileType, major: u32, minor: u32) -> io::Result<()> {
+    let device = rustix::fs::makedev(major, minor);
+    Ok(mknodat(&*place.0, place.1, kind, Mode::from_raw_mode(0o600), device)?)
+}
+
+/// Sets owner, mode and time of what stands at a place. A symbolic link has no mode.
+pub(crate) fn set_attributes(
+    place: &Place<'_>,
+    symlink: bool,
+    attributes: Attributes,
+) -> io::Result<()> {
+    let (folder, name) = (&*place.0, place.1);
+    let (uid, gid) = (Uid::from_raw(attributes.uid), Gid::from_raw(attributes.gid));
+    chownat(folder, name, Some(uid), Some(gid), AtFlags::SYMLINK_NOFOLLOW)?;
+    if !symlink {
+        // After chown, which takes set-uid bits away.
+        chmodat(folder, name, Mode::from_raw_mode(attributes.mode & 0o7777), AtFlags::empty())?;
+    }
+    let time = Timespec { tv_sec: attributes.mtime, tv_nsec: 0 };
+    let times = Timestamps { last_access: time, last_modification: time };
+    Ok(utimensat(folder, name, &times, AtFlags::SYMLINK_NOFOLLOW)?)
+}
+
+/// The names in an open folder, sorted.
+pub(crate) fn names(folder: &OwnedFd) -> io::Result<Vec<std::ffi::OsString>> {
+    let mut names = Vec::new();
+    for entry in rustix::fs::Dir::read_from(folder)? {
+        let entry = entry?;
+        let name = entry.file_name().to_bytes();
+        if name != b"." && name != b".." {
+            names.push(OsStr::from_bytes(name).to_os_string());
+        }
+    }
+    names.sort_unstable();
+    Ok(names)
+}
+
+/// Removes `name` in `folder` and all beneath it; never follows a link, never leaves the file system's folder.
+fn remove_all(folder: &OwnedFd, name: &OsStr) -> io::Result<()> {
+    match unlinkat(folder, name, AtFlags::empty()) {
+        Ok(()) | Err(rustix::io::Errno::NOENT) => return Ok(()),
+        Err(rustix::io::Errno::ISDIR | rustix::io::Errno::PERM) => {}
+        Err(error) => return Err(error.into()),
+    }
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let inner = openat(folder, name, flags, Mode::empty())?;
+    for child in names(&inner)? {
+        remove_all(&inner, &child)?;
+    }
+    Ok(unlinkat(folder, name, AtFlags::REMOVEDIR)?)
+}
+
+/// Removes a folder of ours and all beneath it, whatever its modes; nothing happens where nothing is.
+///
+/// # Errors
+/// It cannot be removed.
+pub fn remove_tree(path: &Path) -> Result<(), Error> {
+    let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else { return Ok(()) };
+    if lstat(path).is_err() {
+        return Ok(());
+    }
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let folder = openat(CWD, parent, flags, Mode::empty())
+        .map_err(|source| Error::io("open", parent)(source.into()))?;
+    remove_all(&folder, name).map_err(Error::io("remove", path))
+}

@@ -1,0 +1,176 @@
+//! Where everything that a package or a user brought is run: in the tree, seeing neither the host's files, devices, processes
+//! nor network.
+//!
+//! Namespaces for mounts, processes, host name, IPC and network (namespaces(7)); a `/dev` with eight nodes that no hardware
+//! is behind; `/run` and `/tmp` in memory; the capabilities that reach beyond the tree taken away for good. All of it ends
+//! with the process that asked for it, however that ends.
+
+use std::ffi::{CString, OsStr};
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use crate::error::Error;
+use crate::run::{self, Output};
+use crate::sys::{Confinement, Make, Mount, confine};
+
+/// A sandbox in a tree.
+#[derive(Debug, Clone)]
+pub struct Sandbox {
+    root: PathBuf,
+    files: Vec<(PathBuf, &'static str)>,
+    environment: Vec<(String, String)>,
+}
+
+/// What a program inside gets as its environment, whatever the host's is.
+const ENVIRONMENT: [(&str, &str); 7] = [
+    ("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"),
+    ("HOME", "/root"),
+    ("LC_ALL", "C.UTF-8"),
+    ("TERM", "dumb"),
+    ("DEBIAN_FRONTEND", "noninteractive"),
+    ("DEBCONF_NONINTERACTIVE_SEEN", "true"),
+    ("container", "overboot"),
+];
+
+/// `CAP_SYS_MODULE`, `CAP_SYS_RAWIO`, `CAP_SYS_BOOT`, `CAP_SYS_TIME`, `CAP_SYSLOG`, `CAP_WAKE_ALARM`, `CAP_MAC_ADMIN`,
+/// `CAP_MAC_OVERRIDE`, `CAP_PERFMON`, `CAP_BPF`: what reaches the host's kernel, clock or log (linux/capability.h).
+const FORBIDDEN: &[libc::c_ulong] = &[16, 17, 22, 25, 34, 35, 33, 32, 38, 39];
+
+/// Name, major, minor (Linux allocated devices).
+const DEVICES: [(&str, u32, u32); 6] = [
+    ("null", 1, 3),
+    ("zero", 1, 5),
+    ("full", 1, 7),
+    ("random", 1, 8),
+    ("urandom", 1, 9),
+    ("tty", 5, 0),
+];
+
+const LINKS: [(&str, &str); 5] = [
+    ("fd", "/proc/self/fd"),
+    ("stdin", "/proc/self/fd/0"),
+    ("stdout", "/proc/self/fd/1"),
+    ("stderr", "/proc/self/fd/2"),
+    ("ptmx", "pts/ptmx"),
+];
+
+impl Sandbox {
+    /// A sandbox whose root is `root`; `epoch` is what programs that ask for the time of the build are told
+    /// (`SOURCE_DATE_EPOCH`, in seconds since 1970).
+    #[must_use]
+    pub fn new(root: impl Into<PathBuf>, epoch: u64) -> Self {
+        let environment = vec![("SOURCE_DATE_EPOCH".to_owned(), epoch.to_string())];
+        Self { root: root.into(), files: Vec::new(), environment }
+    }
+
+    /// Shows the host's file `file` inside as `/run/NAME`, read-only.
+    #[must_use]
+    pub fn with_file(mut self, file: impl Into<PathBuf>, name: &'static str) -> Self {
+        self.files.push((file.into(), name));
+        self
+    }
+
+    /// Sets a variable for the programs inside.
+    #[must_use]
+    pub fn with_variable(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
+        self.environment.push((name.into(), value.into()));
+        self
+    }
+
+    /// Runs a program to its end; what it prints goes to `log`, line by line.
+    ///
+    /// # Errors
+    /// It cannot be started, or ends otherwise than with 0.
+    pub fn run(
+        &self,
+        what: &str,
+        program: &str,
+        arguments: &[&str],
+        log: crate::Log<'_>,
+    ) -> Result<Output, Error> {
+        let mut command = Command::new(program);
+        command.args(arguments).env_clear().envs(ENVIRONMENT);
+        command.envs(self.environment.iter().map(|(name, value)| (name, value)));
+        confine(&mut command, self.confinement());
+        run::to_the_end(command, what, log)
+    }
+
+    fn confinement(&self) -> Confinement {
+        let root = &self.root;
+        let inside = |path: &str| text(root.join(path));
+        let mut mounts = vec![
+            // pivot_root(2) wants a mount point.
+            bind(text(root), text(root), 0),
+            memory(inside("dev"), libc::MS_NOSUID, "mode=755,size=1m"),
+        ];
+        for folder in ["run", "tmp"] {
+            let mode = if folder == "tmp" { "mode=1777" } else { "mode=755" };
+            mounts.push(memory(inside(folder), libc::MS_NOSUID | libc::MS_NODEV, mode));
+        }
+        let mut makes: Vec<Make> = DEVICES
+            .iter()
+            .map(|(name, major, minor)| Make::Device {
+                path: inside(&format!("dev/{name}")),
+                device: libc::makedev(*major, *minor),
+            })
+            .collect();
+        makes.extend(LINKS.iter().map(|(name, target)| Make::Link {
+            path: inside(&format!("dev/{name}")),
+            target: text(target),
+        }));
+        for folder in ["dev/pts", "dev/shm", "run/lock"] {
+            makes.push(Make::Folder { path: inside(folder) });
+        }
+        let mut binds = vec![Mount {
+            source: text("devpts"),
+            target: inside("dev/pts"),
+            kind: text("devpts"),
+            flags: libc::MS_NOSUID | libc::MS_NOEXEC,
+            data: text("newinstance,ptmxmode=0666,mode=620"),
+            optional: true,
+        }];
+        for (file, name) in &self.files {
+            let target = inside(&format!("run/{name}"));
+            makes.push(Make::File { path: target.clone() });
+            binds.push(bind(text(file), target, 0));
+        }
+        Confinement {
+            root: text(root),
+            namespaces: libc::CLONE_NEWNS
+                | libc::CLONE_NEWPID
+                | libc::CLONE_NEWUTS
+                | libc::CLONE_NEWIPC
+                | libc::CLONE_NEWNET,
+            host_name: text("localhost"),
+            mounts,
+            makes,
+            binds,
+            proc: Mount {
+                source: text("proc"),
+                target: inside("proc"),
+                kind: text("proc"),
+                flags: libc::MS_NOSUID | libc::MS_NOEXEC | libc::MS_NODEV,
+                data: text(""),
+                optional: false,
+            },
+            forbidden: FORBIDDEN,
+        }
+    }
+}
+
+fn bind(source: CString, target: CString, flags: libc::c_ulong) -> Mount {
+    let flags = libc::MS_BIND | flags;
+    Mount { source, target, kind: text(""), flags, data: text(""), optional: false }
+}
+
+fn memory(target: CString, flags: libc::c_ulong, data: &str) -> Mount {
+    let (source, kind) = (text("tmpfs"), text("tmpfs"));
+    Mount { source, target, kind, flags, data: text(data), optional: false }
+}
+
+/// A path for the kernel. None of ours holds a NUL, which no path can.
+fn text(path: impl AsRef<Path>) -> CString {
+    let bytes: Vec<u8> = AsRef::<OsStr>::as_ref(path.as_ref()).as_bytes().to_vec();
+    CString::new(bytes).unwrap_or_default()
+}
