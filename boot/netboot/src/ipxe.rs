@@ -5,7 +5,8 @@
 //! part of a command's meaning, or made harmless, where it is only shown.
 //!
 //! Scripts nest: the redirect script chains to what the server decides and asks again when that ends with an error.
-//! A script that wants to be asked for again therefore ends with status 1, one that is done with status 0.
+//! A script that wants to be asked for again therefore ends with status 1, one that is done with status 0. Settings are
+//! shared between nested scripts: each kind of script has names of its own.
 
 use std::fmt::Write as _;
 use std::net::Ipv4Addr;
@@ -94,12 +95,12 @@ echo overboot: net${{i}} ${{mac}} ${{ip}}
 inc i
 iseq ${{i}} {MAX_INTERFACES} || goto interface
 :interfaces-done
-set attempt:int32 0
+set asked:int32 0
 :ask
 chain --autofree {url}?${{query}} && goto done ||
-inc attempt
-iseq ${{attempt}} {TRIES} && goto give-up ||
-echo overboot: no script yet (attempt ${{attempt}} of {TRIES}), asking again in {PAUSE} s
+inc asked
+iseq ${{asked}} {TRIES} && goto give-up ||
+echo overboot: no script yet (attempt ${{asked}} of {TRIES}), asking again in {PAUSE} s
 sleep {PAUSE}
 goto ask
 :give-up
@@ -118,15 +119,18 @@ pub fn boot_script(plan: &BootPlan, reason: &str, context: Context) -> Result<St
     let kernel = checked_url("the kernel's URL", &plan.kernel)?;
     let mut arguments = String::new();
     let mut initrds = String::new();
-    // By name, never all: the script that chained to this one is an image too.
-    let mut free = String::from("imgfree vmlinuz ||\n");
+    // What was loaded is freed before the next try, last first and by name: the script that chained to this one is an
+    // image too.
+    let mut free = String::from(":failed1\nimgfree vmlinuz ||\n");
     for (index, url) in plan.initrds.iter().enumerate() {
         let url = checked_url("an initrd's URL", url)?;
         // UEFI kernels look the initrd up by this name; a BIOS kernel ignores it.
         let _ = write!(arguments, " initrd=initrd{index}.img");
-        let _ = writeln!(initrds, "initrd --name initrd{index}.img {url} || goto failed");
-        let _ = writeln!(free, "imgfree initrd{index}.img ||");
+        let _ =
+            writeln!(initrds, "initrd --name initrd{index}.img {url} || goto failed{}", index + 1);
+        free = format!(":failed{}\nimgfree initrd{index}.img ||\n{free}", index + 2);
     }
+    let all = plan.initrds.len() + 1;
     for word in plan.cmdline.split_whitespace() {
         let _ = write!(arguments, " {}", checked_word("the kernel's command line", word)?);
     }
@@ -134,14 +138,14 @@ pub fn boot_script(plan: &BootPlan, reason: &str, context: Context) -> Result<St
     let mut out = header(&format!("booting {}: {}", plan.name, reason), context);
     let _ = write!(
         out,
-        "set attempt:int32 0
+        "set tried:int32 0
 :try
-kernel --name vmlinuz {kernel}{arguments} || goto failed
-{initrds}boot || goto failed
-:failed
-{free}inc attempt
-iseq ${{attempt}} {BOOT_TRIES} && goto give-up ||
-echo overboot: {name} did not start (attempt ${{attempt}} of {BOOT_TRIES}), trying again in {PAUSE} s
+kernel --name vmlinuz {kernel}{arguments} || goto failed0
+{initrds}boot || goto failed{all}
+{free}:failed0
+inc tried
+iseq ${{tried}} {BOOT_TRIES} && goto give-up ||
+echo overboot: {name} did not start (attempt ${{tried}} of {BOOT_TRIES}), trying again in {PAUSE} s
 sleep {PAUSE}
 goto try
 :give-up
