@@ -1,1 +1,32 @@
 //! Package archives: trust, resolve, fetch; the package store.
+//!
+//! In the order of use:
+//!
+//! - [`source`]: which archive, suite and components; [`mirror`]: which one this host itself uses.
+//! - [`keyrings`]: the keys that ship; [`trust`]: is this text signed by one of them?
+//! - [`fetch`]: bytes over HTTP, bounded, resumed, checked.
+//! - [`release`] and [`index`]: what the archive says it has, verified and no older than before.
+//! - [`packages`]: the package files themselves, each by its SHA-256.
+//!
+//! This crate must not know recipes, root trees or what packages are for; it runs nothing and unpacks nothing.
+
+mod error;
+pub mod fetch;
+pub mod index;
+pub mod keyrings;
+pub mod mirror;
+pub mod packages;
+pub mod release;
+pub mod source;
+mod suites;
+mod time;
+pub mod trust;
+mod workers;
+
+pub use error::Error;
+pub use fetch::{FetchOptions, Fetcher};
+pub use index::Index;
+pub use packages::{FetchEvent, PackageStore, Wanted};
+pub use release::Policy;
+pub use source::Source;
+pub use trust::Keyring;

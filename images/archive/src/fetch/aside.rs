@@ -1,0 +1,112 @@
+//! A file that is being written: beside its final name until it is whole, durable before it gets that name.
+
+use std::io::{self, Read, Write};
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+use fs_err::{File, OpenOptions};
+use overboot_digest::{Digest, Hasher};
+
+use crate::Error;
+
+/// `NAME.partial`, locked against other processes, with the digest of what is in it so far.
+pub(super) struct Aside {
+    file: File,
+    path: PathBuf,
+    to: PathBuf,
+    hasher: Hasher,
+    len: u64,
+}
+
+impl Aside {
+    /// Opens what there is of the file `to`, or starts it. `None`: it is there already, `size` bytes long.
+    pub(super) fn open(to: &Path, size: u64) -> Result<Option<Self>, Error> {
+        let mut name = to.as_os_str().to_owned();
+        name.push(".partial");
+        let path = PathBuf::from(name);
+        let failed = |source| Error::file(&path, source);
+        let mut file = loop {
+            if fs_err::metadata(to).is_ok_and(|there| there.is_file() && there.len() == size) {
+                return Ok(None);
+            }
+            let file = OpenOptions::new()
+                .read(true)
+                .write(true)
+                .create(true)
+                .truncate(false)
+                .open(&path)
+                .map_err(failed)?;
+            file.file().lock().map_err(failed)?;
+            // Whoever held the lock may have renamed the file away meanwhile: then this is not `path` any more.
+            let (ours, named) = (file.metadata().map_err(failed)?, fs_err::metadata(&path));
+            if named.is_ok_and(|named| (named.dev(), named.ino()) == (ours.dev(), ours.ino())) {
+                break file;
+            }
+        };
+        let (mut hasher, mut len) = (Hasher::new(), 0);
+        let mut buffer = vec![0; 256 << 10];
+        loop {
+            match file.read(&mut buffer).map_err(failed)? {
+                0 => break,
+                read => {
+                    hasher.update(&buffer[..read]);
+                    len += read as u64;
+                }
+            }
+        }
+        let mut aside = Self { file, path, to: to.to_owned(), hasher, len };
+        if len > size {
+            aside.clear()?;
+        }
+        Ok(Some(aside))
+    }
+
+    pub(super) fn len(&self) -> u64 {
+        self.len
+    }
+
+    pub(super) fn digest(&self) -> Digest {
+        self.hasher.clone().finish()
+    }
+
+    pub(super) fn append(&mut self, bytes: &[u8]) -> Result<(), Error> {
+        self.file.write_all(bytes).map_err(|source| Error::file(&self.path, source))?;
+        self.hasher.update(bytes);
+        self.len += bytes.len() as u64;
+        Ok(())
+    }
+
+    /// Starts from nothing.
+    pub(super) fn clear(&mut self) -> Result<(), Error> {
+        let cleared = self.file.set_len(0).and_then(|()| io::Seek::rewind(&mut self.file));
+        cleared.map_err(|source| Error::file(&self.path, source))?;
+        (self.hasher, self.len) = (Hasher::new(), 0);
+        Ok(())
+    }
+
+    /// Makes it durable and gives it its name.
+    pub(super) fn finish(self) -> Result<(), Error> {
+        let failed = |source| Error::file(&self.to, source);
+        self.file.sync_all().map_err(failed)?;
+        fs_err::rename(&self.path, &self.to).map_err(failed)?;
+        sync_parent(&self.to)
+    }
+}
+
+/// Makes a rename in the directory of `path` durable.
+pub(crate) fn sync_parent(path: &Path) -> Result<(), Error> {
+    let parent = path.parent().unwrap_or(Path::new("."));
+    File::open(parent).and_then(|parent| parent.sync_all()).map_err(|e| Error::file(parent, e))
+}
+
+/// Writes `bytes` to `path` so that after a crash there is the old content or the new one.
+pub(crate) fn replace(path: &Path, bytes: &[u8]) -> Result<(), Error> {
+    let mut name = path.as_os_str().to_owned();
+    name.push(".new");
+    let new = PathBuf::from(name);
+    let written = File::create(&new)
+        .and_then(|mut file| file.write_all(bytes).and_then(|()| file.sync_all()))
+        .and_then(|()| fs_err::rename(&new, path));
+    written.map_err(|source| Error::file(path, source))?;
+    sync_parent(path)
+}

@@ -1,0 +1,93 @@
+//! Which packages a request needs: the set that apt would install on an empty system, or on top of a base.
+//!
+//! One candidate per name (its newest version of the highest pin priority, or the one asked for), the first
+//! alternative that can be had, real packages before providers: apt's rules, so that the outcome is apt's.
+//! Only the search is another one: a SAT solver, which finds a set if there is one, and can say why not.
+//!
+//! [`order`] then says in which order the set can be unpacked and configured.
+
+mod error;
+mod explain;
+mod near;
+pub mod order;
+mod problem;
+mod request;
+
+use std::collections::BTreeSet;
+
+pub use error::ResolveError;
+pub use request::{Installed, Request, Variant};
+
+use crate::universe::{Package, Universe};
+use problem::{Because, Problem};
+
+/// The packages that `request` needs, without those of the base, sorted by name.
+///
+/// # Errors
+/// A name that no package has, or that only stands for others; a version that cannot be had; packages that
+/// cannot be together, with the reasons.
+pub fn resolve<'u>(
+    universe: &'u Universe,
+    request: &Request,
+) -> Result<Vec<&'u Package>, ResolveError> {
+    let asked = request::read(universe, request)?;
+    let mut problem = Problem::new(universe, request.recommends);
+    for name in &request.exclude {
+        problem.exclude(name);
+    }
+    for installed in &request.base {
+        problem.fix(installed);
+    }
+    for dependency in &asked {
+        if let Some(package) = dependency.chosen {
+            problem.choose(package);
+        }
+    }
+    let mut roots = Vec::new();
+    for installed in &request.base {
+        roots.push(problem.root(&installed.name, Because::Base));
+    }
+    for package in variant(universe, request) {
+        roots.push(problem.root(&package.name, Because::Variant(request.variant)));
+    }
+    for asked in &asked {
+        roots.push(problem.root_dependency(&asked.dependency, Because::Asked));
+    }
+    let mut solver = resolvo::Solver::new(problem);
+    match solver.solve(resolvo::Problem::new().requirements(roots)) {
+        Ok(chosen) => {
+            let mut packages: Vec<_> =
+                chosen.iter().filter_map(|&id| solver.provider().new_package(id)).collect();
+            packages.sort_by(|a, b| a.name.cmp(&b.name));
+            Ok(packages)
+        }
+        Err(resolvo::UnsolvableOrCancelled::Unsolvable(conflict)) => {
+            let chain = explain::chain(&conflict.graph(&solver), solver.provider());
+            Err(ResolveError::Unsatisfiable { chain })
+        }
+        // Nothing here asks the solver to stop.
+        Err(resolvo::UnsolvableOrCancelled::Cancelled(_)) => {
+            Err(ResolveError::Unsatisfiable { chain: Vec::new() })
+        }
+    }
+}
+
+/// The packages that the variant names, without excluded ones and those of the base, sorted by name.
+fn variant<'u>(universe: &'u Universe, request: &Request) -> Vec<&'u Package> {
+    let settled: BTreeSet<&str> = request
+        .exclude
+        .iter()
+        .map(String::as_str)
+        .chain(request.base.iter().map(|installed| installed.name.as_str()))
+        .collect();
+    let mut names: Vec<_> = universe.names().filter(|name| !settled.contains(name)).collect();
+    names.sort_unstable();
+    names
+        .into_iter()
+        .filter_map(|name| universe.candidate(name))
+        .filter(|package| request.variant.has(package))
+        .collect()
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,74 @@
+//! Where packages come from: one line of an apt sources list, as data.
+
+use serde::{Deserialize, Serialize};
+
+/// One archive, one suite, some of its components (`sources.list(5)`: `deb URI SUITE COMPONENT…`).
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Source {
+    /// The archive's root, `http://` or `https://`: what has `dists/` and `pool/` beneath it.
+    pub uri: String,
+    /// Suite or codename: `trixie`, `trixie-updates`, `stable-security`.
+    pub suite: String,
+    /// Components such as `main`; at least one.
+    pub components: Vec<String>,
+}
+
+impl Source {
+    /// A source with one component or several, separated by spaces.
+    #[must_use]
+    pub fn new(uri: &str, suite: &str, components: &str) -> Self {
+        Self {
+            uri: uri.to_owned(),
+            suite: suite.to_owned(),
+            components: components.split_whitespace().map(str::to_owned).collect(),
+        }
+    }
+
+    /// The address of `path` beneath the archive's root, such as a package's `Filename`.
+    #[must_use]
+    pub fn url(&self, path: &str) -> String {
+        format!("{}/{}", self.uri.trim_end_matches('/'), escape(path))
+    }
+
+    /// The address of `path` beneath `dists/SUITE/`.
+    #[must_use]
+    pub fn dist_url(&self, path: &str) -> String {
+        self.url(&format!("dists/{}/{path}", self.suite.trim_matches('/')))
+    }
+}
+
+/// Percent-encodes what may not stand in a URL's path (RFC 3986, 3.3) but may in a file name; version numbers
+/// bring `~`, `+` and `:`, which may, and epochs are not in file names. A `%` in an archive's file name stands
+/// for itself (apt-ftparchive writes `%3a` for the colon of an epoch as the name has it), so it is encoded too.
+fn escape(path: &str) -> String {
+    let mut escaped = String::with_capacity(path.len());
+    for &byte in path.as_bytes() {
+        match byte {
+            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' => escaped.push(char::from(byte)),
+            b'-' | b'.' | b'_' | b'~' | b'+' | b':' | b'/' | b'@' | b'=' | b',' => {
+                escaped.push(char::from(byte));
+            }
+            _ => escaped.push_str(&format!("%{byte:02X}")),
+        }
+    }
+    escaped
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_are_joined_with_one_slash_and_escaped() {
+        let source = Source::new("http://example.org/debian/", "trixie", "main contrib");
+        assert_eq!(source.components, ["main", "contrib"]);
+        assert_eq!(
+            source.dist_url("InRelease"),
+            "http://example.org/debian/dists/trixie/InRelease"
+        );
+        assert_eq!(
+            source.url("pool/main/g/g++/g++_1%3a4 #~rc1.deb"),
+            "http://example.org/debian/pool/main/g/g++/g++_1%253a4%20%23~rc1.deb"
+        );
+    }
+}

@@ -1,0 +1,271 @@
+//! All packages that the chosen suites offer, as their signed indexes describe them.
+//!
+//! Source: Debian repository format, "Packages" indices; Debian Policy 5.3 and 7.
+
+mod package;
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use overboot_debian::{deb822, relation, version};
+
+use crate::Source;
+pub use package::{MultiArch, Package, Priority, RelationField};
+
+/// Where an index came from, and how much its packages are wanted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Origin {
+    /// The archive and suite.
+    pub source: Source,
+    /// The pin priority, as in `apt_preferences(5)`: the candidate of a name is its newest version of
+    /// the highest priority. 500 is usual, 100 is for backports, below 0 is never taken.
+    pub priority: i32,
+}
+
+impl Origin {
+    /// The priority of a suite without the marks `NotAutomatic` and `ButAutomaticUpgrades`.
+    pub const USUAL: i32 = 500;
+    /// The priority of a suite that is `NotAutomatic` with `ButAutomaticUpgrades`: backports.
+    pub const BACKPORTS: i32 = 100;
+    /// The priority of a suite that is `NotAutomatic`: experimental.
+    pub const NOT_AUTOMATIC: i32 = 1;
+}
+
+/// Why an index is not a list of packages.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("the package index of suite \"{suite}\", in or after the stanza of line {line}{}", of(package))]
+pub struct IndexError {
+    /// The suite whose index it is.
+    pub suite: String,
+    /// The line on which the last stanza that could be read starts, counted from 1.
+    pub line: usize,
+    /// The package, where its name could be read.
+    pub package: Option<String>,
+    /// What is wrong.
+    #[source]
+    pub source: IndexFault,
+}
+
+fn of(package: &Option<String>) -> String {
+    package.as_ref().map_or_else(String::new, |name| format!(" (package {name})"))
+}
+
+/// What can be wrong with a stanza of an index.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum IndexFault {
+    /// The text is not made of stanzas.
+    #[error("it is not a control file")]
+    Stanza(#[from] deb822::Error),
+    /// A field that every package has is missing.
+    #[error("the field {0} is missing")]
+    Missing(&'static str),
+    /// A field has a value that it may not have.
+    #[error("the field {field} has the value \"{value}\"")]
+    Value {
+        /// The field's name.
+        field: &'static str,
+        /// Its value, shortened.
+        value: String,
+    },
+    /// The version is not one.
+    #[error("the version cannot be read")]
+    Version(#[from] version::ParseVersionError),
+    /// The names that the package provides cannot be read.
+    #[error("the field Provides cannot be read")]
+    Provides(#[from] relation::Error),
+    /// An index may not have more packages than are counted.
+    #[error("more packages than can be handled (four thousand million)")]
+    TooMany,
+}
+
+/// The packages of all chosen suites for one architecture, found by name and by what they provide.
+#[derive(Debug)]
+pub struct Universe {
+    architecture: String,
+    packages: Vec<Package>,
+    by_name: HashMap<String, Vec<u32>>,
+    /// Real packages by the virtual names they provide.
+    by_provided: HashMap<String, Vec<u32>>,
+}
+
+impl Universe {
+    /// A universe without packages, for `architecture` in Debian's words (`amd64`).
+    #[must_use]
+    pub fn new(architecture: &str) -> Self {
+        Self {
+            architecture: architecture.to_owned(),
+            packages: Vec::new(),
+            by_name: HashMap::new(),
+            by_provided: HashMap::new(),
+        }
+    }
+
+    /// Takes in a `Packages` index; returns how many packages were new.
+    ///
+    /// Packages of other architectures are left out. Where two suites list the very same file, the one
+    /// that was added first keeps it, unless the later one has the higher priority.
+    ///
+    /// # Errors
+    /// A stanza that is malformed or lacks what every package has. The universe then lacks the packages
+    /// from there on, and is not to be used.
+    pub fn add(&mut self, text: &str, origin: Origin) -> Result<usize, IndexError> {
+        let origin = Arc::new(origin);
+        let before = self.packages.len();
+        let fault = |line, package: Option<&str>, source| IndexError {
+            suite: origin.source.suite.clone(),
+            line,
+            package: package.map(str::to_owned),
+            source,
+        };
+        let mut line = 1;
+        for stanza in deb822::stanzas(text) {
+            let stanza = stanza.map_err(|error| fault(line, None, error.into()))?;
+            line = stanza.line();
+            let architecture = stanza.get("Architecture").unwrap_or_default();
+            if architecture != self.architecture && architecture != "all" {
+                continue;
+            }
+            Package::from_stanza(&stanza, &origin)
+                .and_then(|package| self.insert(package))
+                .map_err(|error| fault(line, stanza.get("Package"), error))?;
+        }
+        Ok(self.packages.len() - before)
+    }
+
+    fn insert(&mut self, package: Package) -> Result<(), IndexFault> {
+        let index = u32::try_from(self.packages.len()).map_err(|_| IndexFault::TooMany)?;
+        if let Some(same_name) = self.by_name.get(&package.name) {
+            for &other in same_name {
+                let other = &mut self.packages[other as usize];
+                if other.sha256 == package.sha256 && other.version == package.version {
+                    if package.origin.priority > other.origin.priority {
+                        other.origin = package.origin;
+                    }
+                    return Ok(());
+                }
+            }
+        }
+        let provides = package.relations(RelationField::Provides)?;
+        for relation in provides.0.iter().flat_map(|dependency| &dependency.0) {
+            let providers = self.by_provided.entry(relation.name.clone()).or_default();
+            if providers.last() != Some(&index) {
+                providers.push(index);
+            }
+        }
+        self.by_name.entry(package.name.clone()).or_default().push(index);
+        self.packages.push(package);
+        Ok(())
+    }
+
+    /// The architecture, in Debian's words.
+    #[must_use]
+    pub fn architecture(&self) -> &str {
+        &self.architecture
+    }
+
+    /// All packages, in the order in which they were added.
+    #[must_use]
+    pub fn packages(&self) -> &[Package] {
+        &self.packages
+    }
+
+    /// All versions of a package, in the order in which they were added.
+    pub fn versions(&self, name: &str) -> impl Iterator<Item = &Package> {
+        let indexes = self.by_name.get(name).map(Vec::as_slice).unwrap_or_default();
+        indexes.iter().map(|&index| &self.packages[index as usize])
+    }
+
+    /// The version of a package that is installed unless another one is asked for: the newest of those
+    /// with the highest pin priority, and of equals the first that was added.
+    #[must_use]
+    pub fn candidate(&self, name: &str) -> Option<&Package> {
+        self.versions(name)
+            .filter(|package| package.origin.priority >= 0)
+            .reduce(|best, next| if next.preference() > best.preference() { next } else { best })
+    }
+
+    /// The packages, in any version, that provide a name.
+    pub fn providers(&self, name: &str) -> impl Iterator<Item = &Package> {
+        let indexes = self.by_provided.get(name).map(Vec::as_slice).unwrap_or_default();
+        indexes.iter().map(|&index| &self.packages[index as usize])
+    }
+
+    /// The names of all real packages, in no order.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.by_name.keys().map(String::as_str)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn stanza(name: &str, version: &str, more: &str) -> String {
+        format!(
+            "Package: {name}\nVersion: {version}\nArchitecture: amd64\nFilename: pool/{name}.deb\n\
+             Size: 10\nSHA256: {:064x}\n{more}\n",
+            version.len()
+        )
+    }
+
+    fn origin(suite: &str, priority: i32) -> Origin {
+        Origin { source: Source::new("http://example.org/debian", suite, "main"), priority }
+    }
+
+    #[test]
+    fn the_newest_of_the_highest_priority_is_the_candidate() {
+        let mut universe = Universe::new("amd64");
+        let add = |universe: &mut Universe, text: &str, suite, priority| {
+            universe.add(text, origin(suite, priority)).unwrap()
+        };
+        assert_eq!(add(&mut universe, &stanza("a", "1", ""), "trixie", 500), 1);
+        assert_eq!(add(&mut universe, &stanza("a", "1+deb13u1", ""), "trixie-security", 500), 1);
+        assert_eq!(universe.candidate("a").unwrap().version.as_str(), "1+deb13u1");
+        add(&mut universe, &stanza("a", "2~bpo13", ""), "trixie-backports", Origin::BACKPORTS);
+        assert_eq!(universe.candidate("a").unwrap().version.as_str(), "1+deb13u1");
+        add(&mut universe, &stanza("a", "0.123", ""), "pinned", 1001);
+        assert_eq!(universe.candidate("a").unwrap().version.as_str(), "0.123");
+        add(&mut universe, &stanza("b", "1", ""), "never", -1);
+        assert!(universe.candidate("b").is_none());
+        assert_eq!(universe.versions("a").count(), 4);
+    }
+
+    #[test]
+    fn the_same_file_in_two_suites_is_one_package() {
+        let mut universe = Universe::new("amd64");
+        let text = stanza("a", "1", "Provides: x (= 3), y, x\n");
+        assert_eq!(universe.add(&text, origin("trixie", 100)), Ok(1));
+        assert_eq!(universe.add(&text, origin("trixie-updates", 500)), Ok(0));
+        assert_eq!(universe.candidate("a").unwrap().origin.source.suite, "trixie-updates");
+        assert_eq!(universe.providers("x").count(), 1);
+        assert_eq!(universe.providers("a").count(), 0);
+    }
+
+    #[test]
+    fn other_architectures_are_left_out() {
+        let text = stanza("a", "1", "").replace("amd64", "arm64");
+        let text = text + &stanza("b", "1", "").replace("amd64", "all");
+        let mut universe = Universe::new("amd64");
+        assert_eq!(universe.add(&text, origin("trixie", 500)), Ok(1));
+        assert_eq!(universe.names().collect::<Vec<_>>(), ["b"]);
+    }
+
+    #[test]
+    fn faults_name_suite_line_and_package() {
+        let good = stanza("a", "1", "");
+        for (text, want) in [
+            ("nonsense\n".to_owned(), "it is not a control file"),
+            (stanza("b", "", ""), "the version cannot be read"),
+            (good.replace("SHA256", "MD5sum"), "the field SHA256 is missing"),
+            (good.replace("Size: 10", "Size: -1"), "the field Size has the value \"-1\""),
+            (good.replace("pool/", "../"), "the field Filename has the value \"../a.deb\""),
+            (stanza("b", "1", "Provides: ,|\n"), "the field Provides cannot be read"),
+            (stanza("b", "1", "Multi-Arch: maybe\n"), "the field Multi-Arch has the value \"maybe\""),
+        ] {
+            let mut universe = Universe::new("amd64");
+            let error = universe.add(&(good.clone() + &text), origin("trixie", 500)).unwrap_err();
+            assert_eq!(error.source.to_string(), want, "{text}");
+            assert!(error.to_string().contains("\"trixie\", in or after"), "{error}");
+        }
+    }
+}
