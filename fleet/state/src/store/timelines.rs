@@ -1,0 +1,165 @@
+//! Boot timelines and node sessions.
+
+use overboot_dhcp::Mac;
+use sqlx::sqlite::SqliteConnection;
+
+use super::{Durability, State, database, documents, from_text, to_text};
+use crate::{Boot, BootEvent, Error, NodeId, NodeSession, Recorded, Session, Timeline};
+
+/// A machine that boots in circles must not fill the disk: no boot keeps more events than this.
+const MAX_EVENTS: i64 = 500;
+
+impl State {
+    /// Adds an event to the current boot of a machine, or begins a boot with it.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Database`].
+    pub async fn record(&self, mac: Mac, event: &BootEvent) -> Result<Recorded, Error> {
+        const DOING: &str = "noting a boot event";
+        let event = event.clone();
+        self.write(Durability::Relaxed, DOING, |connection| {
+            Box::pin(async move {
+                let failed = database(DOING);
+                let row: Option<(String, i64)> = sqlx::query_as(
+                    "SELECT document, number FROM boots WHERE mac_address = $1 \
+                     ORDER BY number DESC LIMIT 1",
+                )
+                .bind(mac.to_string())
+                .fetch_optional(&mut *connection)
+                .await
+                .map_err(failed)?;
+                let number = row.as_ref().map_or(0, |(_, number)| *number);
+                let current: Option<Boot> =
+                    row.map(|(text, _)| from_text(DOING, &text)).transpose()?;
+                let next = current.and_then(|boot| boot.then(&event));
+                let began = next.is_none();
+                let number = if began { number + 1 } else { number };
+                let boot = next.unwrap_or_else(|| Boot::begin(mac, &event));
+                sqlx::query(
+                    "INSERT INTO boots (id, mac_address, number, document) \
+                     VALUES ($1, $2, $3, $4) \
+                     ON CONFLICT (id) DO UPDATE SET document = excluded.document",
+                )
+                .bind(boot.id.as_str())
+                .bind(mac.to_string())
+                .bind(number)
+                .bind(to_text(DOING, &boot)?)
+                .execute(&mut *connection)
+                .await
+                .map_err(failed)?;
+                if boot.events <= MAX_EVENTS {
+                    sqlx::query(
+                        "INSERT INTO boot_events (boot, position, document) VALUES ($1, $2, $3)",
+                    )
+                    .bind(boot.id.as_str())
+                    .bind(boot.events)
+                    .bind(to_text(DOING, &event)?)
+                    .execute(&mut *connection)
+                    .await
+                    .map_err(failed)?;
+                }
+                Ok(Recorded { boot, began })
+            })
+        })
+        .await
+    }
+
+    /// The last boots of the machines with these MAC addresses, newest first.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Database`].
+    pub async fn timelines(&self, macs: &[Mac], limit: u32) -> Result<Vec<Timeline>, Error> {
+        const DOING: &str = "reading boot timelines";
+        let failed = database(DOING);
+        let mut boots: Vec<Boot> = Vec::new();
+        for mac in macs {
+            let rows = sqlx::query_as(
+                "SELECT document FROM boots WHERE mac_address = $1 \
+                 ORDER BY number DESC LIMIT $2",
+            )
+            .bind(mac.to_string())
+            .bind(i64::from(limit))
+            .fetch_all(&self.readers)
+            .await
+            .map_err(failed)?;
+            boots.extend(documents::<Boot>(DOING, rows)?);
+        }
+        boots.sort_by_key(|boot| std::cmp::Reverse(boot.started_at));
+        boots.truncate(limit as usize);
+        let mut timelines = Vec::with_capacity(boots.len());
+        for boot in boots {
+            let rows = sqlx::query_as(
+                "SELECT document FROM boot_events WHERE boot = $1 ORDER BY position",
+            )
+            .bind(boot.id.as_str())
+            .fetch_all(&self.readers)
+            .await
+            .map_err(failed)?;
+            timelines.push(Timeline { events: documents(DOING, rows)?, boot });
+        }
+        Ok(timelines)
+    }
+
+    /// What a node is in the middle of; for one never heard of, nothing.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Database`].
+    pub async fn session(&self, node: &NodeId) -> Result<Session, Error> {
+        const DOING: &str = "reading a node's session";
+        let row: Option<(String,)> =
+            sqlx::query_as("SELECT document FROM sessions WHERE node = $1")
+                .bind(node.as_str())
+                .fetch_optional(&self.readers)
+                .await
+                .map_err(database(DOING))?;
+        Ok(row.map(|(text,)| from_text(DOING, &text)).transpose()?.unwrap_or_default())
+    }
+
+    /// All sessions.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Database`].
+    pub async fn sessions(&self) -> Result<Vec<NodeSession>, Error> {
+        const DOING: &str = "listing sessions";
+        let rows: Vec<(String, String)> =
+            sqlx::query_as("SELECT node, document FROM sessions ORDER BY node")
+                .fetch_all(&self.readers)
+                .await
+                .map_err(database(DOING))?;
+        rows.iter()
+            .map(|(node, text)| {
+                Ok(NodeSession {
+                    node: node.parse().map_err(|source| Error::Id { doing: DOING, source })?,
+                    session: from_text(DOING, text)?,
+                })
+            })
+            .collect()
+    }
+}
+
+/// Writes a session.
+pub(super) async fn put_session(
+    connection: &mut SqliteConnection,
+    NodeSession { node, session }: &NodeSession,
+) -> Result<(), Error> {
+    const DOING: &str = "writing a node's session";
+    sqlx::query(
+        "INSERT INTO sessions (node, document) VALUES ($1, $2) \
+         ON CONFLICT (node) DO UPDATE SET document = excluded.document",
+    )
+    .bind(node.as_str())
+    .bind(to_text(DOING, session)?)
+    .execute(connection)
+    .await
+    .map_err(|source| match &source {
+        sqlx::Error::Database(error) if error.is_foreign_key_violation() => {
+            Error::NoNode { node: node.clone() }
+        }
+        _ => Error::Database { doing: DOING, source },
+    })?;
+    Ok(())
+}
