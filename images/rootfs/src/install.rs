@@ -41,9 +41,6 @@ pub fn install(
     log: Log<'_>,
 ) -> Result<(), Error> {
     let first = !root.exists(format!("{}/status", dpkg::FOLDER));
-    if first {
-        skeleton(root)?;
-    }
     dpkg::create(root)?;
     let sandbox = Sandbox::new(root.path(), epoch);
     for (at, batch) in batches.iter().enumerate() {
@@ -51,6 +48,7 @@ pub fn install(
         let packages: Vec<&Package> = batch.iter().collect();
         if first && at == 0 {
             unpack(root, &packages, filters, threads)?;
+            skeleton(root)?;
             configure::preinst(root, &sandbox, &packages, log)?;
         } else {
             configure::preinst(root, &sandbox, &packages, log)?;
@@ -62,7 +60,8 @@ pub fn install(
     configure::check(root)
 }
 
-/// What must stand in an empty tree before the first package: the folders that the sandbox mounts on.
+/// What must stand in a tree before anything runs in it: the folders that the sandbox mounts on, where no package has brought
+/// them.
 fn skeleton(root: &Root) -> Result<(), Error> {
     for folder in ["dev", "proc", "sys", "run", "tmp"] {
         root.make_folder(folder)?;

@@ -24,7 +24,7 @@ pub(crate) fn create(root: &Root) -> Result<(), Error> {
     for folder in ["info", "updates", "triggers", "alternatives", "parts"] {
         root.make_folder(format!("{FOLDER}/{folder}"))?;
     }
-    for file in ["status", "available", "diversions", "statoverride"] {
+    for file in ["status", "diversions"] {
         root.write(format!("{FOLDER}/{file}"), 0o644, b"")?;
     }
     // The format with `name:arch` only where several architectures of a package may be installed together.
