@@ -191,9 +191,7 @@ pub enum Error {
     },
     /// The Release file lists no package index for that component and architecture.
     #[error(
-        "suite \"{suite}\" at {uri} has no packages for component \"{component}\" and architecture \"{architecture}\"{}{}",
-        listed("; components:", components),
-        listed("; architectures:", architectures)
+        "suite \"{suite}\" at {uri} has no packages for component \"{component}\" and architecture \"{architecture}\"; it has {has}"
     )]
     NoIndex {
         /// The suite.
@@ -204,10 +202,8 @@ pub enum Error {
         component: String,
         /// The architecture asked for.
         architecture: String,
-        /// The components it names.
-        components: Vec<String>,
-        /// The architectures it names.
-        architectures: Vec<String>,
+        /// Its components and architectures, in words.
+        has: String,
     },
     /// An index that cannot be decompressed although its digest is right.
     #[error("cannot decompress {url}")]

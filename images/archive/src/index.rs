@@ -188,8 +188,11 @@ impl Update<'_> {
                 uri: source.uri.clone(),
                 component: component.clone(),
                 architecture: self.architecture.to_owned(),
-                components: release.components.clone(),
-                architectures: release.architectures.clone(),
+                has: format!(
+                    "components {} and architectures {}",
+                    release.components.join(", "),
+                    release.architectures.join(", ")
+                ),
             };
             let list = release.packages(component, self.architecture).ok_or_else(no_index)?;
             wanted.push((component.clone(), list));

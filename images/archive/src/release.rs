@@ -29,6 +29,10 @@ pub struct Release {
     pub architectures: Vec<String>,
     /// Such as `main`.
     pub components: Vec<String>,
+    /// Are its packages only taken where they are asked for, as experimental's are?
+    pub not_automatic: bool,
+    /// Are newer versions of what was taken from it taken nevertheless, as those of backports are?
+    pub but_automatic_upgrades: bool,
     /// May an index be fetched by its digest? It may then not change while it is read.
     pub by_hash: bool,
     /// Are packages for all architectures only in `binary-all`, and not in each architecture's index too?
@@ -61,6 +65,7 @@ impl Release {
     pub fn parse(text: &str) -> Result<Self, String> {
         let stanza = deb822::single(text).map_err(|error| error.to_string())?;
         let field = |name| stanza.get(name).unwrap_or("").to_owned();
+        let yes = |name| field(name).eq_ignore_ascii_case("yes");
         let words = |name| field(name).split_ascii_whitespace().map(str::to_owned).collect();
         let date = |name| {
             let read = |text| time::parse(text).ok_or(format!("{name} \"{text}\" is no date"));
@@ -79,7 +84,9 @@ impl Release {
                 && !no_separate_all.split_ascii_whitespace().any(|kind| kind == "Packages"),
             architectures,
             components: words("Components"),
-            by_hash: field("Acquire-By-Hash").eq_ignore_ascii_case("yes"),
+            not_automatic: yes("NotAutomatic"),
+            but_automatic_upgrades: yes("ButAutomaticUpgrades"),
+            by_hash: yes("Acquire-By-Hash"),
             files: files(stanza.get("SHA256").ok_or("it has no SHA256 list")?)?,
         })
     }

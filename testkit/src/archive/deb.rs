@@ -1,0 +1,196 @@
+//! Tiny binary packages (`deb(5)`), without dpkg-deb.
+
+use std::collections::BTreeMap;
+use std::io::Write as _;
+
+use liblzma::write::XzEncoder;
+
+/// A binary package, to be built. What it is not told it takes from a sensible default.
+#[derive(Debug, Clone)]
+pub struct Deb {
+    name: String,
+    version: String,
+    architecture: String,
+    fields: Vec<(String, String)>,
+    control_files: BTreeMap<String, (u32, Vec<u8>)>,
+    entries: BTreeMap<String, Entry>,
+}
+
+#[derive(Debug, Clone)]
+enum Entry {
+    Directory(u32),
+    File(u32, Vec<u8>),
+    Symlink(String),
+}
+
+impl Deb {
+    /// A package for amd64 without files.
+    #[must_use]
+    pub fn new(name: &str, version: &str) -> Self {
+        Self {
+            name: name.to_owned(),
+            version: version.to_owned(),
+            architecture: "amd64".to_owned(),
+            fields: Vec::new(),
+            control_files: BTreeMap::new(),
+            entries: BTreeMap::new(),
+        }
+    }
+
+    /// Another architecture, such as `all`.
+    #[must_use]
+    pub fn for_architecture(mut self, architecture: &str) -> Self {
+        architecture.clone_into(&mut self.architecture);
+        self
+    }
+
+    /// A field of its control stanza, such as `Depends`.
+    #[must_use]
+    pub fn field(mut self, name: &str, value: &str) -> Self {
+        self.fields.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
+    /// A member of its control archive besides `control`: `postinst`, `conffiles`, `triggers`, `md5sums`.
+    #[must_use]
+    pub fn control_file(mut self, name: &str, mode: u32, content: &[u8]) -> Self {
+        self.control_files.insert(name.to_owned(), (mode, content.to_vec()));
+        self
+    }
+
+    /// A file, at a path without a slash before it. Its directories need not be told.
+    #[must_use]
+    pub fn file(self, path: &str, mode: u32, content: &[u8]) -> Self {
+        self.entry(path, Entry::File(mode, content.to_vec()))
+    }
+
+    /// A directory.
+    #[must_use]
+    pub fn directory(self, path: &str, mode: u32) -> Self {
+        self.entry(path, Entry::Directory(mode))
+    }
+
+    /// A symbolic link.
+    #[must_use]
+    pub fn symlink(self, path: &str, target: &str) -> Self {
+        self.entry(path, Entry::Symlink(target.to_owned()))
+    }
+
+    fn entry(mut self, path: &str, entry: Entry) -> Self {
+        for (at, _) in path.match_indices('/') {
+            self.entries.entry(path[..at].to_owned()).or_insert(Entry::Directory(0o755));
+        }
+        self.entries.insert(path.to_owned(), entry);
+        self
+    }
+
+    /// Its name.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Its version.
+    #[must_use]
+    pub fn version(&self) -> &str {
+        &self.version
+    }
+
+    /// Its architecture.
+    #[must_use]
+    pub fn architecture(&self) -> &str {
+        &self.architecture
+    }
+
+    /// Its control stanza, with a line end after the last field.
+    #[must_use]
+    pub fn control(&self) -> String {
+        let bytes: usize = self.entries.values().map(Entry::len).sum();
+        let mut control = format!(
+            "Package: {}\nVersion: {}\nArchitecture: {}\nMaintainer: Test <test@example.org>\nInstalled-Size: {}\n",
+            self.name,
+            self.version,
+            self.architecture,
+            bytes.div_ceil(1024)
+        );
+        for (name, value) in &self.fields {
+            control.push_str(&format!("{name}: {value}\n"));
+        }
+        if !self.fields.iter().any(|(name, _)| name == "Description") {
+            control.push_str("Description: made by a test\n");
+        }
+        control
+    }
+
+    /// The `.deb`; the same bytes for the same package.
+    #[must_use]
+    pub fn build(&self) -> Vec<u8> {
+        let mut control = tar::Builder::new(Vec::new());
+        append(&mut control, "./", &Entry::Directory(0o755));
+        append(&mut control, "./control", &Entry::File(0o644, self.control().into_bytes()));
+        for (name, (mode, content)) in &self.control_files {
+            append(&mut control, &format!("./{name}"), &Entry::File(*mode, content.clone()));
+        }
+        let mut data = tar::Builder::new(Vec::new());
+        append(&mut data, "./", &Entry::Directory(0o755));
+        for (path, entry) in &self.entries {
+            let slash = if matches!(entry, Entry::Directory(_)) { "/" } else { "" };
+            append(&mut data, &format!("./{path}{slash}"), entry);
+        }
+        let members = [
+            ("debian-binary", b"2.0\n".to_vec()),
+            ("control.tar.xz", xz(&control.into_inner().expect("a Vec takes all"))),
+            ("data.tar.xz", xz(&data.into_inner().expect("a Vec takes all"))),
+        ];
+        let mut ar = b"!<arch>\n".to_vec();
+        for (name, bytes) in members {
+            let size = bytes.len();
+            writeln!(ar, "{name:<16}{:<12}{:<6}{:<6}{:<8}{size:<10}`", 0, 0, 0, "100644")
+                .expect("a Vec takes all");
+            ar.extend(&bytes);
+            if size % 2 == 1 {
+                ar.push(b'\n');
+            }
+        }
+        ar
+    }
+}
+
+impl Entry {
+    fn len(&self) -> usize {
+        match self {
+            Self::File(_, content) => content.len(),
+            Self::Directory(_) | Self::Symlink(_) => 0,
+        }
+    }
+}
+
+fn append(tar: &mut tar::Builder<Vec<u8>>, path: &str, entry: &Entry) {
+    let mut header = tar::Header::new_gnu();
+    // `set_path` would take the leading `./` away, which dpkg writes and readers expect.
+    header.as_old_mut().name[..path.len()].copy_from_slice(path.as_bytes());
+    let (kind, mode, content): (_, _, &[u8]) = match entry {
+        Entry::Directory(mode) => (tar::EntryType::Directory, *mode, &[]),
+        Entry::File(mode, content) => (tar::EntryType::Regular, *mode, content),
+        Entry::Symlink(target) => {
+            header.as_old_mut().linkname[..target.len()].copy_from_slice(target.as_bytes());
+            (tar::EntryType::Symlink, 0o777, &[])
+        }
+    };
+    header.set_entry_type(kind);
+    header.set_mode(mode);
+    header.set_size(content.len() as u64);
+    header.set_mtime(1_700_000_000);
+    header.set_uid(0);
+    header.set_gid(0);
+    header.set_username("root").expect("it fits");
+    header.set_groupname("root").expect("it fits");
+    header.set_cksum();
+    tar.append(&header, content).expect("a Vec takes all");
+}
+
+pub(super) fn xz(bytes: &[u8]) -> Vec<u8> {
+    let mut encoder = XzEncoder::new(Vec::new(), 1);
+    encoder.write_all(bytes).expect("a Vec takes all");
+    encoder.finish().expect("a Vec takes all")
+}
