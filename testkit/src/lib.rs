@@ -1,1 +1,27 @@
-//! What whole-system tests stand on: a fake archive, QEMU, network namespaces. Dev-dependency only.
+//! What whole-system tests stand on. A dev-dependency only.
+//!
+//! | module | what is in it |
+//! |---|---|
+//! | [`archive`] | a small signed Debian archive, and a server for it |
+//! | [`require`] | whether this machine can run a test; if not, a printed reason, and a failure where `CI=true` |
+//! | [`deadline`] | waiting for a condition instead of sleeping |
+//! | [`ports`] | TCP and UDP ports that nobody uses |
+//! | [`program`] | a child process that ends with its test, and what it printed |
+//! | [`network`] | network namespaces with bridges and taps |
+//! | [`vm`] | virtual machines, with the accelerator that works here |
+//!
+//! Helpers panic where a test would: a broken test bed has no caller who could do better.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::print_stderr,
+    reason = "a panic with a sentence is how a test bed reports, and a skip is printed"
+)]
+
+pub mod archive;
+pub mod deadline;
+pub mod network;
+pub mod ports;
+pub mod program;
+pub mod require;
+pub mod vm;
