@@ -6,6 +6,8 @@
 //! - [`keyrings`]: the keys that ship; [`trust`]: is this text signed by one of them?
 //! - [`fetch`]: bytes over HTTP, bounded, resumed, checked.
 //! - [`release`] and [`index`]: what the archive says it has, verified and no older than before.
+//! - [`universe`]: the packages listed there, by name and by what they provide; [`resolve`](mod@resolve): which of them a
+//!   request needs, and in which order they can be unpacked.
 //! - [`packages`]: the package files themselves, each by its SHA-256.
 //!
 //! This crate must not know recipes, root trees or what packages are for; it runs nothing and unpacks nothing.
@@ -17,10 +19,12 @@ pub mod keyrings;
 pub mod mirror;
 pub mod packages;
 pub mod release;
+pub mod resolve;
 pub mod source;
 mod suites;
 mod time;
 pub mod trust;
+pub mod universe;
 mod workers;
 
 pub use error::Error;
@@ -28,5 +32,7 @@ pub use fetch::{FetchOptions, Fetcher};
 pub use index::Index;
 pub use packages::{FetchEvent, PackageStore, Wanted};
 pub use release::Policy;
+pub use resolve::{Installed, Request, ResolveError, Variant, resolve};
 pub use source::Source;
 pub use trust::Keyring;
+pub use universe::{Package, Universe};

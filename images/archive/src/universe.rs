@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use overboot_debian::{deb822, relation, version};
 
-use crate::Source;
+use crate::{Index, Source};
 pub use package::{MultiArch, Package, Priority, RelationField};
 
 /// Where an index came from, and how much its packages are wanted.
@@ -33,7 +33,10 @@ impl Origin {
 
 /// Why an index is not a list of packages.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("the package index of suite \"{suite}\", in or after the stanza of line {line}{}", of(package))]
+#[error(
+    "the package index of suite \"{suite}\", in or after the stanza of line {line}{}",
+    of(package)
+)]
 pub struct IndexError {
     /// The suite whose index it is.
     pub suite: String,
@@ -100,7 +103,27 @@ impl Universe {
         }
     }
 
-    /// Takes in a `Packages` index; returns how many packages were new.
+    /// What a verified index lists, with the pin priorities that its suites give themselves.
+    ///
+    /// # Errors
+    /// As [`Universe::add`].
+    pub fn of(index: &Index, architecture: &str) -> Result<Self, IndexError> {
+        let mut universe = Self::new(architecture);
+        for suite in &index.suites {
+            let priority = match (suite.release.not_automatic, suite.release.but_automatic_upgrades)
+            {
+                (true, true) => Origin::BACKPORTS,
+                (true, false) => Origin::NOT_AUTOMATIC,
+                (false, _) => Origin::USUAL,
+            };
+            for list in &suite.lists {
+                universe.add(&list.text, Origin { source: suite.source.clone(), priority })?;
+            }
+        }
+        Ok(universe)
+    }
+
+    /// Takes in a `Packages` list; returns how many packages were new.
     ///
     /// Packages of other architectures are left out. Where two suites list the very same file, the one
     /// that was added first keeps it, unless the later one has the higher priority.
@@ -260,7 +283,10 @@ mod tests {
             (good.replace("Size: 10", "Size: -1"), "the field Size has the value \"-1\""),
             (good.replace("pool/", "../"), "the field Filename has the value \"../a.deb\""),
             (stanza("b", "1", "Provides: ,|\n"), "the field Provides cannot be read"),
-            (stanza("b", "1", "Multi-Arch: maybe\n"), "the field Multi-Arch has the value \"maybe\""),
+            (
+                stanza("b", "1", "Multi-Arch: maybe\n"),
+                "the field Multi-Arch has the value \"maybe\"",
+            ),
         ] {
             let mut universe = Universe::new("amd64");
             let error = universe.add(&(good.clone() + &text), origin("trixie", 500)).unwrap_err();

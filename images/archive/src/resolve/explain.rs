@@ -81,9 +81,9 @@ fn sentence(
             Some(format!("{} cannot be taken: {}", who?, problem.display_string(reason)))
         }
         // Names have one candidate each, and none is locked: these do not arise.
-        ConflictEdge::Conflict(ConflictCause::Locked(_) | ConflictCause::ForbidMultipleInstances) => {
-            None
-        }
+        ConflictEdge::Conflict(
+            ConflictCause::Locked(_) | ConflictCause::ForbidMultipleInstances,
+        ) => None,
     }
 }
 

@@ -29,10 +29,7 @@ pub(super) fn names<'a>(wanted: &str, names: impl Iterator<Item = &'a str>) -> V
 
 /// Whether a word may start or end at this byte of a name.
 fn is_edge(name: &str, at: usize) -> bool {
-    at == 0
-        || at >= name.len()
-        || name.as_bytes()[at] == b'-'
-        || name.as_bytes()[at - 1] == b'-'
+    at == 0 || at >= name.len() || name.as_bytes()[at] == b'-' || name.as_bytes()[at - 1] == b'-'
 }
 
 /// How many letters are inserted, dropped, replaced or swapped with their neighbour (optimal string

@@ -1,0 +1,306 @@
+//! In which order a set of packages can be unpacked and configured.
+//!
+//! Versions are not looked at: the set is one that [`super::resolve`] made, so whoever has the name fits.
+//! What is not in the set counts as there already.
+
+use std::collections::HashMap;
+
+use overboot_debian::relation::Relations;
+
+use crate::universe::{Package, RelationField};
+
+/// What has a name and relations: a package of an index, or one that was read from its `.deb`.
+pub trait Related {
+    /// The package's name.
+    fn name(&self) -> &str;
+    /// A relation field as the control file has it; empty where there is none.
+    fn field(&self, field: RelationField) -> &str;
+}
+
+impl Related for Package {
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn field(&self, field: RelationField) -> &str {
+        Self::field(self, field)
+    }
+}
+
+impl<T: Related + ?Sized> Related for &T {
+    fn name(&self) -> &str {
+        (**self).name()
+    }
+
+    fn field(&self, field: RelationField) -> &str {
+        (**self).field(field)
+    }
+}
+
+/// The numbers of `packages`, each after those that it depends on.
+///
+/// Where packages depend on each other in a circle, what is pre-depended on goes first, then the names decide.
+/// The order of `packages` does not matter.
+pub fn order<T: Related>(packages: &[T]) -> Vec<usize> {
+    let graph = Graph::of(packages);
+    graph.components(&graph.by_name, Edges::All).concat()
+}
+
+/// The numbers of `packages` in batches, as few as there can be.
+///
+/// What a package pre-depends on is in a batch before its own, and so is all that this must have before it
+/// can be configured (Policy 7.2): unpack a batch, configure what the later ones pre-depend on, go on. A circle
+/// of dependencies is taken for configurable as soon as all of it is unpacked; a circle of pre-dependencies
+/// cannot be honoured, and goes into one batch. Within a batch the order is that of [`order`].
+pub fn batches<T: Related>(packages: &[T]) -> Vec<Vec<usize>> {
+    let graph = Graph::of(packages);
+    let mut batch_of = vec![0; packages.len()];
+    // The batch after which a package can be configured.
+    let mut configurable: Vec<Option<usize>> = vec![None; packages.len()];
+    let components = graph.components(&graph.by_name, Edges::All);
+    for component in &components {
+        for inner in graph.components(component, Edges::PreDepends) {
+            let earliest = |package: usize| {
+                let needs = graph.pre_depends[package].iter();
+                needs
+                    .filter(|needed| !inner.contains(needed))
+                    .map(|&needed| configurable[needed].unwrap_or(batch_of[needed]) + 1)
+                    .max()
+                    .unwrap_or(0)
+            };
+            let batch = inner.iter().map(|&package| earliest(package)).max().unwrap_or(0);
+            for &package in &inner {
+                batch_of[package] = batch;
+            }
+        }
+        let outside = |package: usize| {
+            graph.neighbours(package, Edges::All).filter_map(|needed| configurable[needed])
+        };
+        let done = component
+            .iter()
+            .flat_map(|&package| outside(package).chain([batch_of[package]]))
+            .max()
+            .unwrap_or(0);
+        for &package in component {
+            configurable[package] = Some(done);
+        }
+    }
+    let count = batch_of.iter().max().map_or(0, |last| last + 1);
+    let mut batches = vec![Vec::new(); count];
+    for package in components.concat() {
+        batches[batch_of[package]].push(package);
+    }
+    batches
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Edges {
+    /// Dependencies of both kinds.
+    All,
+    PreDepends,
+}
+
+/// Who needs whom within the set.
+struct Graph {
+    /// The numbers of all packages, sorted by name.
+    by_name: Vec<usize>,
+    pre_depends: Vec<Vec<usize>>,
+    depends: Vec<Vec<usize>>,
+}
+
+impl Graph {
+    fn of<T: Related>(packages: &[T]) -> Self {
+        let mut by_name: Vec<usize> = (0..packages.len()).collect();
+        by_name.sort_by_key(|&number| (packages[number].name(), number));
+        // A field that cannot be read has no say here: the solver takes no package that has one.
+        let relations = |number: usize, field| {
+            packages[number].field(field).parse::<Relations>().unwrap_or_default()
+        };
+        let mut real = HashMap::new();
+        let mut provider = HashMap::new();
+        for &number in &by_name {
+            real.entry(packages[number].name().to_owned()).or_insert(number);
+            for relation in
+                relations(number, RelationField::Provides).0.into_iter().flat_map(|d| d.0)
+            {
+                provider.entry(relation.name).or_insert(number);
+            }
+        }
+        let needed = |field| {
+            (0..packages.len())
+                .map(|number| {
+                    let dependencies = relations(number, field).0;
+                    let mut needed: Vec<usize> = dependencies
+                        .iter()
+                        .filter_map(|dependency| {
+                            let mut names = dependency.0.iter().map(|relation| &relation.name);
+                            names.find_map(|name| real.get(name).or_else(|| provider.get(name)))
+                        })
+                        .copied()
+                        .filter(|&needed| needed != number)
+                        .collect();
+                    needed.sort_by_key(|&needed| packages[needed].name());
+                    needed.dedup();
+                    needed
+                })
+                .collect()
+        };
+        Self {
+            pre_depends: needed(RelationField::PreDepends),
+            depends: needed(RelationField::Depends),
+            by_name,
+        }
+    }
+
+    fn neighbours(&self, package: usize, edges: Edges) -> impl Iterator<Item = usize> {
+        let depends = match edges {
+            Edges::All => self.depends[package].as_slice(),
+            Edges::PreDepends => &[],
+        };
+        self.pre_depends[package].iter().chain(depends).copied()
+    }
+
+    /// The strongly connected components among `members`, each after those it depends on (Tarjan 1972, without
+    /// recursion, since the depth is the archive's to choose). Those of several members are in the order of
+    /// their pre-dependencies, then in that of `members`.
+    fn components(&self, members: &[usize], edges: Edges) -> Vec<Vec<usize>> {
+        let count = self.by_name.len();
+        let mut place = vec![usize::MAX; count];
+        for (index, &member) in members.iter().enumerate() {
+            place[member] = index;
+        }
+        let mut found = vec![usize::MAX; count];
+        let mut low = vec![usize::MAX; count];
+        let mut open = vec![false; count];
+        let (mut time, mut stack, mut components) = (0, Vec::new(), Vec::new());
+        for &start in members {
+            if found[start] != usize::MAX {
+                continue;
+            }
+            let mut path: Vec<(usize, std::vec::IntoIter<usize>)> = Vec::new();
+            let mut next = Some(start);
+            loop {
+                if let Some(package) = next.take() {
+                    (found[package], low[package], open[package]) = (time, time, true);
+                    time += 1;
+                    stack.push(package);
+                    let inside =
+                        self.neighbours(package, edges).filter(|&n| place[n] != usize::MAX);
+                    path.push((package, inside.collect::<Vec<_>>().into_iter()));
+                }
+                let Some((package, rest)) = path.last_mut() else { break };
+                let package = *package;
+                match rest.next() {
+                    Some(needed) if found[needed] == usize::MAX => next = Some(needed),
+                    Some(needed) if open[needed] => low[package] = low[package].min(found[needed]),
+                    Some(_) => {}
+                    None => {
+                        path.pop();
+                        if let Some((parent, _)) = path.last() {
+                            low[*parent] = low[*parent].min(low[package]);
+                        }
+                        if low[package] == found[package] {
+                            let at = stack.iter().rposition(|&p| p == package).unwrap_or(0);
+                            let mut component = stack.split_off(at);
+                            component.iter().for_each(|&member| open[member] = false);
+                            component.sort_by_key(|&member| place[member]);
+                            if component.len() > 1 && edges == Edges::All {
+                                component = self.components(&component, Edges::PreDepends).concat();
+                            }
+                            components.push(component);
+                        }
+                    }
+                }
+            }
+        }
+        components
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Name, pre-dependencies, dependencies, provided names.
+    struct Fake(&'static str, &'static str, &'static str, &'static str);
+
+    impl Related for Fake {
+        fn name(&self) -> &str {
+            self.0
+        }
+
+        fn field(&self, field: RelationField) -> &str {
+            match field {
+                RelationField::PreDepends => self.1,
+                RelationField::Depends => self.2,
+                RelationField::Provides => self.3,
+                _ => "",
+            }
+        }
+    }
+
+    fn ordered(packages: &[Fake]) -> String {
+        order(packages).iter().map(|&n| packages[n].0).collect::<Vec<_>>().join(" ")
+    }
+
+    fn batched(packages: &[Fake]) -> String {
+        let name = |n: &usize| packages[*n].0;
+        let batch = |batch: &Vec<usize>| batch.iter().map(name).collect::<Vec<_>>().join(" ");
+        batches(packages).iter().map(batch).collect::<Vec<_>>().join(" / ")
+    }
+
+    #[test]
+    fn dependencies_first_then_names() {
+        assert_eq!(ordered(&[]), "");
+        let set = [
+            Fake("z", "", "absent | b (>= 1), absent", ""),
+            Fake("c", "", "virtual", ""),
+            Fake("a", "", "c", ""),
+            Fake("b", "", "", "virtual (= 2)"),
+        ];
+        assert_eq!(ordered(&set), "b c a z");
+        assert_eq!(batched(&set), "b c a z");
+    }
+
+    #[test]
+    fn circles_are_broken_the_same_way_every_time() {
+        assert_eq!(ordered(&[Fake("b", "", "a", ""), Fake("a", "", "b", "")]), "a b");
+        assert_eq!(ordered(&[Fake("a", "", "b", ""), Fake("b", "", "a", "")]), "a b");
+        // A pre-dependency weighs more than a name.
+        assert_eq!(ordered(&[Fake("a", "b", "", ""), Fake("b", "", "a", "")]), "b a");
+        assert_eq!(batched(&[Fake("a", "b", "", ""), Fake("b", "", "a", "")]), "b / a");
+        assert_eq!(batched(&[Fake("a", "b", "", ""), Fake("b", "a", "", "")]), "a b");
+        assert_eq!(ordered(&[Fake("a", "", "a", "")]), "a");
+    }
+
+    #[test]
+    fn what_a_pre_dependency_needs_comes_before_too() {
+        let set = [
+            Fake("shell", "libc", "", "sh"),
+            Fake("libc", "", "libgcc", ""),
+            Fake("libgcc", "", "libc, base", ""),
+            Fake("base", "awk", "", ""),
+            Fake("awk", "", "", ""),
+            Fake("script", "sh", "late", ""),
+            Fake("late", "", "", ""),
+        ];
+        assert_eq!(batched(&set), "awk late libc libgcc / base / shell / script");
+    }
+
+    #[test]
+    fn deep_chains_do_not_exhaust_the_stack() {
+        struct Link(String, String);
+        impl Related for Link {
+            fn name(&self) -> &str {
+                &self.0
+            }
+
+            fn field(&self, field: RelationField) -> &str {
+                if field == RelationField::PreDepends { &self.1 } else { "" }
+            }
+        }
+        let chain: Vec<_> =
+            (0..30_000).map(|n| Link(format!("p{n}"), format!("p{}", n + 1))).collect();
+        assert_eq!(order(&chain)[0], 29_999);
+    }
+}

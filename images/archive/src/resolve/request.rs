@@ -54,14 +54,8 @@ pub enum Variant {
 
 impl Variant {
     /// All of them, smallest first.
-    pub const ALL: [Self; 6] = [
-        Self::Custom,
-        Self::Essential,
-        Self::Apt,
-        Self::Minbase,
-        Self::Important,
-        Self::Standard,
-    ];
+    pub const ALL: [Self; 6] =
+        [Self::Custom, Self::Essential, Self::Apt, Self::Minbase, Self::Important, Self::Standard];
 
     /// Its name.
     #[must_use]
@@ -122,8 +116,7 @@ fn asked<'u>(
     request: &Request,
     entry: &str,
 ) -> Result<Asked<'u>, ResolveError> {
-    let syntax =
-        |source| ResolveError::Syntax { entry: entry.chars().take(200).collect(), source };
+    let syntax = |source| ResolveError::Syntax { entry: entry.chars().take(200).collect(), source };
     // `name=version`, as apt-get takes it.
     let dependency: Dependency = match entry.split_once('=') {
         Some((name, version)) if !entry.contains('(') => {

@@ -1,0 +1,249 @@
+//! Small archives, each with one difficulty.
+
+use super::*;
+use crate::Source;
+use crate::universe::Origin;
+
+/// A universe from lines `name version | Field: value | Field: value`.
+fn universe(lines: &str) -> Universe {
+    let mut universe = Universe::new("amd64");
+    let mut text = String::new();
+    for (number, line) in lines.lines().map(str::trim).filter(|line| !line.is_empty()).enumerate() {
+        let mut parts = line.split(';').map(str::trim);
+        let (name, version) = parts.next().unwrap().split_once(' ').unwrap();
+        text.push_str(&format!(
+            "Package: {name}\nVersion: {version}\nArchitecture: amd64\nFilename: {name}\nSize: 1\n\
+             SHA256: {number:064x}\n"
+        ));
+        parts.for_each(|field| text.push_str(&format!("{field}\n")));
+        text.push('\n');
+    }
+    let source = Source::new("http://example.org/debian", "trixie", "main");
+    universe.add(&text, Origin { source, priority: Origin::USUAL }).unwrap();
+    universe
+}
+
+fn ask(install: &str) -> Request {
+    let install = install.split(',').map(str::trim).filter(|entry| !entry.is_empty());
+    Request { install: install.map(str::to_owned).collect(), ..Request::default() }
+}
+
+fn solve(universe: &Universe, request: &Request) -> String {
+    match resolve(universe, request) {
+        Ok(packages) => {
+            let shown = packages.iter().map(|p| format!("{} {}", p.name, p.version));
+            shown.collect::<Vec<_>>().join(", ")
+        }
+        Err(error) => format!("{error}"),
+    }
+}
+
+fn base(installed: &str) -> Vec<Installed> {
+    let pairs = installed.split(',').map(|pair| pair.trim().split_once(' ').unwrap());
+    pairs
+        .map(|(name, version)| Installed { name: name.into(), version: version.parse().unwrap() })
+        .collect()
+}
+
+#[test]
+fn the_first_alternative_and_real_packages_are_preferred() {
+    let universe = universe(
+        "app 1; Depends: first | second, mail
+         first 1
+         second 1
+         exim 1; Provides: mail; Priority: optional
+         mail 1
+         postfix 1; Provides: mail; Priority: important",
+    );
+    assert_eq!(solve(&universe, &ask("app")), "app 1, first 1, mail 1");
+    // What is wanted anyway satisfies the alternative.
+    assert_eq!(solve(&universe, &ask("app, second")), "app 1, mail 1, second 1");
+    let request = Request { exclude: vec!["first".into(), "mail".into()], ..ask("app") };
+    assert_eq!(solve(&universe, &request), "app 1, postfix 1, second 1");
+}
+
+#[test]
+fn what_cannot_be_had_is_passed_over() {
+    let universe = universe(
+        "app 1; Depends: broken | fine
+         broken 1; Depends: nowhere
+         fine 1",
+    );
+    assert_eq!(solve(&universe, &ask("app")), "app 1, fine 1");
+    assert_eq!(solve(&universe, &ask("broken | fine")), "fine 1");
+}
+
+#[test]
+fn the_newest_version_unless_another_is_asked_for() {
+    let universe = universe(
+        "lib 1
+         lib 2
+         app 1; Depends: lib (<< 2)",
+    );
+    assert_eq!(solve(&universe, &ask("lib")), "lib 2");
+    assert_eq!(solve(&universe, &ask("lib=1")), "lib 1");
+    assert_eq!(solve(&universe, &ask("lib (= 1), app")), "app 1, lib 1");
+    assert_eq!(
+        solve(&universe, &ask("lib (>= 3)")),
+        "no version of the package satisfies \"lib (>= 3)\"; there is 2 (trixie), 1 (trixie)"
+    );
+    // apt too takes no version but the candidate on its own account.
+    assert_eq!(
+        solve(&universe, &ask("app")),
+        "these packages cannot be together:\
+         \n  app is asked for\
+         \n  app 1 needs lib (<< 2), but the suites have lib 2"
+    );
+}
+
+#[test]
+fn provided_versions_count() {
+    let universe = universe(
+        "app 1; Depends: api (>= 2)
+         old 1; Provides: api (= 1)
+         bare 1; Provides: api
+         new 1; Provides: api (= 2)",
+    );
+    assert_eq!(solve(&universe, &ask("app")), "app 1, new 1");
+}
+
+#[test]
+fn names_that_are_not_packages_are_refused() {
+    let universe = universe(
+        "exim 1; Provides: mail
+         postfix 1; Provides: mail, smtp
+         openssh-server 1",
+    );
+    assert_eq!(
+        solve(&universe, &ask("mail")),
+        "\"mail\" is not a package but stands for others: exim, postfix"
+    );
+    let error = resolve(&universe, &ask("openssh-sever")).unwrap_err();
+    assert_eq!(error.to_string(), "there is no package \"openssh-sever\" in the chosen suites");
+    assert_eq!(error.hint().unwrap(), "Did you mean openssh-server?");
+    assert!(matches!(resolve(&universe, &ask("a b")), Err(ResolveError::Syntax { .. })));
+    assert!(matches!(resolve(&universe, &ask("|")), Err(ResolveError::Syntax { .. })));
+    let request = Request { exclude: vec!["exim".into()], ..ask("exim") };
+    assert!(matches!(resolve(&universe, &request), Err(ResolveError::Excluded { .. })));
+    // As one of several alternatives a virtual name is fine.
+    assert_eq!(solve(&universe, &ask("nothing | smtp")), "postfix 1");
+    assert!(matches!(
+        resolve(&universe, &ask("nothing | nobody")),
+        Err(ResolveError::UnknownPackage { .. })
+    ));
+}
+
+#[test]
+fn conflicts_are_explained() {
+    let universe = universe(
+        "exim 1; Provides: mail; Conflicts: mail; Depends: exim-config
+         exim-config 1
+         postfix 1; Provides: mail; Conflicts: mail
+         suite 1; Depends: postfix
+         plugin 1; Breaks: exim (<< 2)",
+    );
+    assert_eq!(solve(&universe, &ask("exim")), "exim 1, exim-config 1");
+    assert_eq!(
+        solve(&universe, &ask("exim, suite")),
+        "these packages cannot be together:\
+         \n  exim is asked for\
+         \n  suite is asked for\
+         \n  exim 1 conflicts with mail: postfix 1\
+         \n  suite 1 needs postfix"
+    );
+    assert!(
+        solve(&universe, &ask("exim, plugin")).ends_with("plugin 1 breaks exim (<< 2): exim 1")
+    );
+}
+
+#[test]
+fn a_missing_dependency_is_explained() {
+    let universe = universe(
+        "app 1; Depends: lib
+         lib 1; Depends: gone | absent (>= 1), nonsense
+         bad 1; Depends: (",
+    );
+    let text = solve(&universe, &ask("app"));
+    assert!(text.contains("app 1 needs lib\n"), "{text}");
+    assert!(text.contains("no package in the suites is or provides"), "{text}");
+    let text = solve(&universe, &ask("bad"));
+    assert!(text.contains("bad 1 cannot be taken: its relations cannot be read"), "{text}");
+    let request = Request { exclude: vec!["lib".into()], ..ask("app") };
+    assert!(solve(&universe, &request).ends_with("app 1 needs lib, but lib is excluded"));
+}
+
+#[test]
+fn recommended_packages_come_where_they_can() {
+    let universe = universe(
+        "app 1; Recommends: nice, rival, gone | other; Conflicts: rival
+         nice 1; Recommends: more
+         more 1
+         rival 1
+         other 1",
+    );
+    assert_eq!(solve(&universe, &ask("app")), "app 1");
+    let request = Request { recommends: true, ..ask("app") };
+    assert_eq!(solve(&universe, &request), "app 1, more 1, nice 1, other 1");
+}
+
+#[test]
+fn the_base_stays_as_it_is() {
+    let universe = universe(
+        "libc 2; Provides: libc-abi (= 2)
+         tool 1; Depends: libc (>= 1), shell
+         new-tool 1; Depends: libc (>= 2)
+         abi 1; Depends: libc-abi (= 1)
+         dash 1; Provides: shell
+         bash 1; Provides: shell
+         hater 1; Conflicts: bash",
+    );
+    let on_base = |install| Request { base: base("libc 1, bash 1"), ..ask(install) };
+    assert_eq!(solve(&universe, &on_base("tool")), "tool 1");
+    assert_eq!(solve(&universe, &on_base("libc")), "");
+    // What the base's package provides in its own version is what the older one provided.
+    assert_eq!(solve(&universe, &on_base("abi")), "abi 1");
+    let text = solve(&universe, &on_base("new-tool"));
+    assert!(
+        text.contains(
+            "new-tool 1 needs libc (>= 2), but libc is installed in version 1 and stays as it is"
+        ),
+        "{text}"
+    );
+    let text = solve(&universe, &on_base("hater"));
+    assert!(text.contains("hater 1 conflicts with bash: bash 1 (installed)"), "{text}");
+}
+
+#[test]
+fn variants_grow() {
+    let universe = universe(
+        "dpkg 1; Essential: yes; Priority: required; Depends: libc
+         libc 1; Priority: optional
+         apt 1; Priority: important
+         mount 1; Priority: required
+         nano 1; Priority: important
+         man 1; Priority: standard",
+    );
+    let sizes = Variant::ALL.map(|variant| {
+        resolve(&universe, &Request { variant, ..Request::default() }).unwrap().len()
+    });
+    assert_eq!(sizes, [0, 2, 3, 4, 5, 6]);
+    let variant = Variant::Minbase;
+    let request = Request { variant, exclude: vec!["mount".into()], ..Request::default() };
+    assert_eq!(solve(&universe, &request), "apt 1, dpkg 1, libc 1");
+}
+
+#[test]
+fn architecture_qualifiers() {
+    let universe = universe(
+        "any 1; Depends: python:any
+         own 1; Depends: plain:amd64, plain:native
+         foreign 1; Depends: plain:arm64
+         not 1; Depends: plain:any
+         python 1; Multi-Arch: allowed
+         plain 1",
+    );
+    assert_eq!(solve(&universe, &ask("any")), "any 1, python 1");
+    assert_eq!(solve(&universe, &ask("own")), "own 1, plain 1");
+    assert!(resolve(&universe, &ask("foreign")).is_err());
+    assert!(resolve(&universe, &ask("not")).is_err());
+}
