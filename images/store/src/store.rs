@@ -1,0 +1,346 @@
+//! The store itself: open, publish, look up, collect.
+
+use std::collections::HashSet;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
+
+use overboot_digest::Digest;
+
+use crate::files::{Lock, read_document, replace};
+use crate::layout::{self, ArtifactManifest, Descriptor, Index, Layer, LayoutVersion, Manifest};
+use crate::{BlobWriter, Error, target};
+
+/// The only version of the image layout there is.
+const VERSION: &str = "1.0.0";
+
+/// An OCI image layout in a directory. Cheap to clone; several processes may use one directory at once.
+#[derive(Debug, Clone)]
+pub struct Store {
+    dir: PathBuf,
+}
+
+/// What a target names.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Artifact {
+    /// Its name, such as `base/base`.
+    pub target: String,
+    /// The manifest's own digest and length: what changes when anything of it changes.
+    pub descriptor: Descriptor,
+    /// What it is made of.
+    pub manifest: ArtifactManifest,
+}
+
+impl Artifact {
+    /// The artifact itself: the manifest's first layer.
+    #[must_use]
+    pub fn layer(&self) -> &Layer {
+        // A manifest without layers is refused when it is read and when it is published.
+        &self.manifest.layers[0]
+    }
+
+    /// How it came to be.
+    #[must_use]
+    pub fn record(&self) -> Option<&Layer> {
+        self.manifest.record.as_ref()
+    }
+}
+
+impl Store {
+    /// The store in `dir`, which is made where it is missing or empty. Sweeps what interrupted writers have left.
+    ///
+    /// # Errors
+    /// [`Error::NotAStore`] where something else is in the directory; [`Error::File`], [`Error::DiskFull`].
+    pub fn open_or_create(dir: impl Into<PathBuf>) -> Result<Self, Error> {
+        let store = Self { dir: dir.into() };
+        if !store.layout_file().exists() {
+            store.create()?;
+        }
+        store.check_version()?;
+        store.sweep()?;
+        Ok(store)
+    }
+
+    /// The store in `dir`, which must be there. Changes nothing: also for a directory that may only be read.
+    ///
+    /// # Errors
+    /// [`Error::NotAStore`] where there is none; [`Error::File`].
+    pub fn open(dir: impl Into<PathBuf>) -> Result<Self, Error> {
+        let store = Self { dir: dir.into() };
+        store.check_version()?;
+        Ok(store)
+    }
+
+    /// Its directory.
+    #[must_use]
+    pub fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    /// A new blob to write.
+    ///
+    /// # Errors
+    /// [`Error::File`], [`Error::DiskFull`].
+    pub fn blob_writer(&self) -> Result<BlobWriter, Error> {
+        BlobWriter::create(&self.temporary(), &self.blobs(), &self.sweep_lock())
+    }
+
+    /// Stores `bytes`.
+    ///
+    /// # Errors
+    /// [`Error::File`], [`Error::DiskFull`].
+    pub fn put_bytes(&self, bytes: &[u8]) -> Result<Descriptor, Error> {
+        let mut writer = self.blob_writer()?;
+        writer.write_all(bytes).map_err(Error::write(&self.temporary()))?;
+        writer.commit()
+    }
+
+    /// Where the blob with that content is, or would be.
+    #[must_use]
+    pub fn blob_path(&self, digest: &Digest) -> PathBuf {
+        self.blobs().join(digest.hex())
+    }
+
+    /// Is that blob there, and of its length? Its content is not read.
+    #[must_use]
+    pub fn has_blob(&self, blob: Descriptor) -> bool {
+        self.blob_state(blob).is_none()
+    }
+
+    /// Names the artifact `target`: at once for everybody, or not at all. What had that name loses it and stays as a blob
+    /// until it is collected.
+    ///
+    /// # Errors
+    /// [`Error::Target`] for a name that cannot be one, [`Error::Blob`] where content is missing; [`Error::Document`],
+    /// [`Error::File`], [`Error::DiskFull`].
+    pub fn publish(&self, target: &str, artifact: &ArtifactManifest) -> Result<Artifact, Error> {
+        target::check(target)?;
+        if artifact.layers.is_empty() {
+            let reason = "an artifact needs at least one layer";
+            return Err(Error::Target { target: target.to_owned(), reason });
+        }
+        for blob in artifact.contents() {
+            if let Some(state) = self.blob_state(blob) {
+                return Err(Error::Blob { target: target.to_owned(), digest: blob.digest, state });
+            }
+        }
+        let empty = if artifact.record.is_none() {
+            self.put_bytes(b"{}")?
+        } else {
+            Descriptor { digest: Digest::of("{}"), size: 2 }
+        };
+        let json = json(&artifact.to_json(empty), &self.dir)?;
+        let descriptor = self.put_bytes(&json)?;
+        let mut entry = Layer::new(layout::MANIFEST, descriptor);
+        entry.artifact_type = Some(artifact.artifact_type.clone());
+
+        let _lock = Lock::exclusive(&self.index_lock())?;
+        let mut index = self.index()?;
+        index.set(target, entry);
+        replace(&self.index_file(), &self::json(&index, &self.index_file())?)?;
+        Ok(Artifact { target: target.to_owned(), descriptor, manifest: artifact.clone() })
+    }
+
+    /// Takes the name away; was there one? The content stays until it is collected.
+    ///
+    /// # Errors
+    /// [`Error::Document`], [`Error::File`], [`Error::DiskFull`].
+    pub fn remove(&self, target: &str) -> Result<bool, Error> {
+        let _lock = Lock::exclusive(&self.index_lock())?;
+        let mut index = self.index()?;
+        let found = index.remove(target);
+        if found {
+            replace(&self.index_file(), &json(&index, &self.index_file())?)?;
+        }
+        Ok(found)
+    }
+
+    /// What `target` names; `None` where nothing has that name.
+    ///
+    /// # Errors
+    /// [`Error::Blob`] where its manifest is missing or damaged; [`Error::Document`], [`Error::File`].
+    pub fn get(&self, target: &str) -> Result<Option<Artifact>, Error> {
+        let index = self.index()?;
+        index.find(target).map(|entry| self.artifact(target, entry)).transpose()
+    }
+
+    /// All artifacts, by name. Manifests that another tool put there without a name are left out.
+    ///
+    /// # Errors
+    /// As [`Store::get`].
+    pub fn list(&self) -> Result<Vec<Artifact>, Error> {
+        let index = self.index()?;
+        let named = index.manifests.iter().filter_map(|entry| Some((layout::name(entry)?, entry)));
+        named.map(|(name, entry)| self.artifact(name, entry)).collect()
+    }
+
+    /// Removes the blobs that no artifact needs and that are older than `age`, so that what a running build has just
+    /// stored and not yet published stays. Returns their number and bytes.
+    ///
+    /// # Errors
+    /// As [`Store::list`]: nothing is removed where something cannot be read.
+    pub fn collect(&self, age: Duration) -> Result<(usize, u64), Error> {
+        let _lock = Lock::exclusive(&self.index_lock())?;
+        let mut needed = HashSet::new();
+        for entry in self.index()?.manifests {
+            let name = layout::name(&entry).unwrap_or("(unnamed)").to_owned();
+            needed.insert(entry.digest.hex());
+            // `{}` is the config of every artifact without a record.
+            needed.insert(Digest::of("{}").hex());
+            if entry.media_type == layout::MANIFEST {
+                let artifact = self.artifact(&name, &entry)?;
+                needed.extend(artifact.manifest.contents().map(|blob| blob.digest.hex()));
+            }
+        }
+        let before = SystemTime::now().checked_sub(age).unwrap_or(SystemTime::UNIX_EPOCH);
+        let (mut count, mut bytes) = (0, 0);
+        let blobs = self.blobs();
+        for entry in fs_err::read_dir(&blobs).map_err(Error::read(&blobs))? {
+            let entry = entry.map_err(Error::read(&blobs))?;
+            let path = entry.path();
+            let metadata = entry.metadata().map_err(Error::read(&path))?;
+            let old = metadata.modified().is_ok_and(|modified| modified <= before);
+            if old && entry.file_name().to_str().is_some_and(|name| !needed.contains(name)) {
+                fs_err::remove_file(&path).map_err(Error::write(&path))?;
+                count += 1;
+                bytes += metadata.len();
+            }
+        }
+        Ok((count, bytes))
+    }
+
+    /// Reads the manifest that an entry of the index names.
+    pub(crate) fn artifact(&self, target: &str, entry: &Layer) -> Result<Artifact, Error> {
+        let digest = entry.digest;
+        let path = self.blob_path(&digest);
+        let broken = |state| Error::Blob { target: target.to_owned(), digest, state };
+        let bytes = read_document(&path)?.ok_or_else(|| broken("missing"))?;
+        if Digest::of(&bytes) != digest {
+            return Err(broken("damaged"));
+        }
+        let manifest = serde_json::from_slice(&bytes)
+            .map_err(|error| error.to_string())
+            .and_then(Manifest::into_artifact)
+            .map_err(|reason| Error::Document { path, reason })?;
+        let descriptor = entry.descriptor();
+        Ok(Artifact { target: target.to_owned(), descriptor, manifest })
+    }
+
+    pub(crate) fn index(&self) -> Result<Index, Error> {
+        let path = self.index_file();
+        let failed = |reason| Error::Document { path: path.clone(), reason };
+        let bytes = read_document(&path)?.ok_or_else(|| failed("it is missing".to_owned()))?;
+        let index: Index =
+            serde_json::from_slice(&bytes).map_err(|error| failed(error.to_string()))?;
+        if index.schema_version != 2 {
+            return Err(failed(format!("schema version {} is not known", index.schema_version)));
+        }
+        Ok(index)
+    }
+
+    /// `None` where it is there; otherwise what it is.
+    pub(crate) fn blob_state(&self, blob: Descriptor) -> Option<&'static str> {
+        match fs_err::metadata(self.blob_path(&blob.digest)) {
+            Err(_) => Some("missing"),
+            Ok(there) if !there.is_file() || there.len() != blob.size => Some("of another size"),
+            Ok(_) => None,
+        }
+    }
+
+    fn create(&self) -> Result<(), Error> {
+        let dir = &self.dir;
+        fs_err::create_dir_all(dir).map_err(Error::write(dir))?;
+        self.refuse_strangers()?;
+        let _lock = Lock::exclusive(&self.index_lock())?;
+        fs_err::create_dir_all(self.blobs()).map_err(Error::write(dir))?;
+        fs_err::create_dir_all(self.temporary()).map_err(Error::write(dir))?;
+        if !self.index_file().exists() {
+            replace(&self.index_file(), &json(&Index::empty(), &self.index_file())?)?;
+        }
+        // Last: with this file the store is one.
+        let version = LayoutVersion { image_layout_version: VERSION.to_owned() };
+        replace(&self.layout_file(), &json(&version, &self.layout_file())?)
+    }
+
+    /// Refuses a directory with anything in it that an interrupted creation does not leave.
+    fn refuse_strangers(&self) -> Result<(), Error> {
+        for entry in fs_err::read_dir(&self.dir).map_err(Error::read(&self.dir))? {
+            let name = entry.map_err(Error::read(&self.dir))?.file_name();
+            let name = name.to_string_lossy();
+            let ours = ["blobs", "index.json", "index.json.new", "oci-layout", "oci-layout.new"];
+            if !ours.contains(&&*name) && !name.starts_with(".overboot-") {
+                let reason = format!("it has no oci-layout, and \"{name}\" is in it");
+                return Err(Error::NotAStore { dir: self.dir.clone(), reason });
+            }
+        }
+        Ok(())
+    }
+
+    fn check_version(&self) -> Result<(), Error> {
+        let no_store = |reason| Error::NotAStore { dir: self.dir.clone(), reason };
+        let path = self.layout_file();
+        let bytes =
+            read_document(&path)?.ok_or_else(|| no_store("it has no oci-layout".to_owned()))?;
+        let version: LayoutVersion = serde_json::from_slice(&bytes)
+            .map_err(|error| no_store(format!("its oci-layout cannot be read: {error}")))?;
+        if version.image_layout_version != VERSION {
+            let version = version.image_layout_version;
+            return Err(no_store(format!("it is an OCI layout of version \"{version}\"")));
+        }
+        Ok(())
+    }
+
+    /// Removes temporary files whose writers are gone: nobody holds their lock.
+    fn sweep(&self) -> Result<(), Error> {
+        let temporary = self.temporary();
+        fs_err::create_dir_all(&temporary).map_err(Error::write(&temporary))?;
+        fs_err::create_dir_all(self.blobs()).map_err(Error::write(&self.blobs()))?;
+        let _lock = Lock::exclusive(&self.sweep_lock())?;
+        for entry in fs_err::read_dir(&temporary).map_err(Error::read(&temporary))? {
+            let path = entry.map_err(Error::read(&temporary))?.path();
+            // A writer may commit it in between: then it is not there any more.
+            let Ok(file) = fs_err::File::open(&path) else { continue };
+            if file.file().try_lock().is_ok() {
+                match fs_err::remove_file(&path) {
+                    Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                        return Err(Error::write(&path)(error));
+                    }
+                    _ => {}
+                }
+            }
+        }
+        Ok(())
+    }
+
+    pub(crate) fn blobs(&self) -> PathBuf {
+        self.dir.join("blobs/sha256")
+    }
+
+    fn layout_file(&self) -> PathBuf {
+        self.dir.join("oci-layout")
+    }
+
+    fn index_file(&self) -> PathBuf {
+        self.dir.join("index.json")
+    }
+
+    fn temporary(&self) -> PathBuf {
+        self.dir.join(".overboot-tmp")
+    }
+
+    /// Guards `index.json` against two writers at once.
+    fn index_lock(&self) -> PathBuf {
+        self.dir.join(".overboot-index.lock")
+    }
+
+    /// Guards new temporary files against the sweep.
+    fn sweep_lock(&self) -> PathBuf {
+        self.dir.join(".overboot-sweep.lock")
+    }
+}
+
+/// Compact JSON; what is written here has no float and no map with keys that are not text, so it cannot fail.
+fn json(document: &impl serde::Serialize, path: &Path) -> Result<Vec<u8>, Error> {
+    serde_json::to_vec(document)
+        .map_err(|error| Error::Document { path: path.to_owned(), reason: error.to_string() })
+}

@@ -1,0 +1,83 @@
+//! What interrupted programs leave, and what a damaged disk does.
+
+use std::fs;
+use std::io::Write;
+
+use overboot_digest::Digest;
+use overboot_store::{Error, Problem, Store};
+
+use crate::{manifest, new};
+
+#[test]
+fn an_abandoned_writer_leaves_nothing() {
+    let (_dir, store) = new();
+    let mut writer = store.blob_writer().unwrap();
+    writer.write_all(b"half").unwrap();
+    drop(writer);
+    assert_eq!(fs::read_dir(store.dir().join("blobs/sha256")).unwrap().count(), 0);
+    assert_eq!(fs::read_dir(store.dir().join(".overboot-tmp")).unwrap().count(), 0);
+}
+
+#[test]
+fn leftovers_are_swept_and_running_writers_are_not() {
+    let (_dir, store) = new();
+    let mut writer = store.blob_writer().unwrap();
+    writer.write_all(b"still being written").unwrap();
+    let leftover = store.dir().join(".overboot-tmp/999999-0");
+    fs::write(&leftover, b"its writer was killed").unwrap();
+    fs::write(store.dir().join("index.json.new"), b"half an ind").unwrap();
+
+    let again = Store::open_or_create(store.dir()).unwrap();
+    assert!(!leftover.exists());
+    let blob = writer.commit().unwrap();
+    assert!(again.has_blob(blob));
+    again.publish("a", &manifest(&again, b"x")).unwrap();
+    assert_eq!(again.verify().unwrap(), []);
+}
+
+#[test]
+fn an_interrupted_creation_is_completed() {
+    let dir = tempfile::tempdir().unwrap();
+    fs::create_dir_all(dir.path().join("blobs/sha256")).unwrap();
+    fs::write(dir.path().join("index.json.new"), b"{").unwrap();
+    fs::write(dir.path().join(".overboot-index.lock"), b"").unwrap();
+    let store = Store::open_or_create(dir.path()).unwrap();
+    assert_eq!(store.list().unwrap(), []);
+}
+
+#[test]
+fn damage_is_found_told_once_and_healed_by_storing_again() {
+    let (_dir, store) = new();
+    let artifact = store.publish("a", &manifest(&store, b"content")).unwrap();
+    store.publish("b", &manifest(&store, b"of b")).unwrap();
+    let path = store.blob_path(&artifact.layer().digest);
+    fs::write(&path, b"cOntent").unwrap();
+    fs::remove_file(store.blob_path(&Digest::of("of b"))).unwrap();
+    let stray = store.dir().join("blobs/sha256/zzz");
+    fs::write(&stray, b"").unwrap();
+
+    let problems = store.verify().unwrap();
+    let texts: Vec<_> = problems.iter().map(ToString::to_string).collect();
+    assert_eq!(problems.len(), 3, "{texts:?}");
+    assert_eq!(problems[0], Problem::Damaged { path, found: Digest::of("cOntent") });
+    assert_eq!(problems[1], Problem::Stray { path: stray });
+    assert!(texts[2].starts_with("b is incomplete") && texts[2].ends_with("missing"), "{texts:?}");
+
+    store.put_bytes(b"content").unwrap();
+    store.put_bytes(b"of b").unwrap();
+    assert_eq!(store.verify().unwrap().len(), 1);
+}
+
+#[test]
+fn a_damaged_manifest_is_never_believed() {
+    let (_dir, store) = new();
+    let artifact = store.publish("a", &manifest(&store, b"content")).unwrap();
+    let path = store.blob_path(&artifact.descriptor.digest);
+    let text = fs::read_to_string(&path).unwrap();
+    fs::write(&path, text.replace("\"size\":7", "\"size\":8")).unwrap();
+    let error = store.get("a").unwrap_err();
+    assert!(matches!(error, Error::Blob { state: "damaged", .. }), "{error}");
+    // And nothing is collected while it is not known what is needed.
+    assert!(store.collect(std::time::Duration::ZERO).is_err());
+    assert!(store.blob_path(&artifact.layer().digest).exists());
+}
