@@ -23,7 +23,8 @@ pub struct Installed {
 /// What the kernel has built in: `modules.builtin` and `modules.builtin.modinfo`.
 #[derive(Debug, Clone, Default)]
 pub struct Builtin {
-    names: Vec<String>,
+    /// Paths, as listed, with the names.
+    modules: Vec<(String, String)>,
     aliases: Vec<(String, String)>,
 }
 
@@ -48,8 +49,7 @@ pub struct Index {
 #[derive(Debug)]
 struct Module {
     name: String,
-    path: String,
-    info: ModuleInfo,
+    installed: Installed,
     /// All that it needs, directly or not, in modules.dep's order: what must be loaded first comes last.
     needs: Vec<usize>,
 }
@@ -59,7 +59,10 @@ impl Builtin {
     /// empty, as before Linux 5.2).
     #[must_use]
     pub fn parse(list: &str, modinfo: &[u8]) -> Self {
-        let names = list.lines().filter_map(name::of_path).map(|name| name.into_owned()).collect();
+        let modules = list
+            .lines()
+            .filter_map(|path| Some((path.to_owned(), name::of_path(path)?.into_owned())))
+            .collect();
         let aliases = modinfo
             .split(|byte| *byte == 0)
             .filter_map(|entry| std::str::from_utf8(entry).ok())
@@ -68,13 +71,18 @@ impl Builtin {
             .filter(|(_, value)| value.bytes().all(|byte| byte.is_ascii_graphic()))
             .map(|(module, value)| (name::normalise(module).into_owned(), value.to_owned()))
             .collect();
-        Self { names, aliases }
+        Self { modules, aliases }
     }
 
     /// Whether the module `name` (normalised) is built in.
     #[must_use]
     pub fn contains(&self, name: &str) -> bool {
-        self.names.iter().any(|builtin| builtin == name)
+        self.modules.iter().any(|(_, builtin)| builtin == name)
+    }
+
+    /// The paths that these modules would have, as `modules.builtin` lists them.
+    pub fn paths(&self) -> impl Iterator<Item = &str> {
+        self.modules.iter().map(|(path, _)| path.as_str())
     }
 }
 
@@ -92,33 +100,34 @@ impl Index {
             .collect();
         let mut modules: Vec<Module> = modules
             .into_iter()
-            .filter_map(|Installed { path, info }| {
-                let name = name::of_path(&path)?.into_owned();
-                Some(Module { name, path, info, needs: Vec::new() })
+            .filter_map(|installed| {
+                let name = name::of_path(&installed.path)?.into_owned();
+                Some(Module { name, installed, needs: Vec::new() })
             })
             .collect();
         modules.sort_by(|a, b| {
             let rank = |module: &Module| {
-                rank.get(name::uncompressed(&module.path)).copied().unwrap_or(usize::MAX)
+                rank.get(name::uncompressed(&module.installed.path)).copied().unwrap_or(usize::MAX)
             };
-            rank(a).cmp(&rank(b)).then_with(|| a.path.cmp(&b.path))
+            rank(a).cmp(&rank(b)).then_with(|| a.installed.path.cmp(&b.installed.path))
         });
         let mut by_name = HashMap::with_capacity(modules.len());
         for (index, module) in modules.iter().enumerate() {
             if let Some(other) = by_name.insert(module.name.clone(), index) {
                 return Err(Error::Duplicate {
                     name: module.name.clone(),
-                    first: modules[other].path.clone(),
-                    second: module.path.clone(),
+                    first: modules[other].installed.path.clone(),
+                    second: module.installed.path.clone(),
                 });
             }
         }
-        let built_in: HashSet<&str> = builtin.names.iter().map(String::as_str).collect();
+        let built_in: HashSet<&str> =
+            builtin.modules.iter().map(|(_, name)| name.as_str()).collect();
         let mut missing = Vec::new();
         let mut direct = Vec::with_capacity(modules.len());
         for module in &modules {
             let mut needs = Vec::new();
-            for dependency in &module.info.depends {
+            for dependency in &module.installed.info.depends {
                 match by_name.get(dependency) {
                     Some(index) if !needs.contains(index) => needs.push(*index),
                     None if !built_in.contains(dependency.as_str()) => missing.push(Missing {
@@ -145,15 +154,21 @@ impl Index {
         &self.missing
     }
 
-    /// Paths of all modules, in the order of `modules.order`.
-    pub fn paths(&self) -> impl Iterator<Item = &str> {
-        self.modules.iter().map(|module| module.path.as_str())
+    /// All modules with their normalised names, in the order of `modules.order`.
+    pub fn modules(&self) -> impl Iterator<Item = (&str, &Installed)> {
+        self.modules.iter().map(|module| (module.name.as_str(), &module.installed))
     }
 
-    /// What the module called `name` says of itself.
+    /// The module called `name`, with `-` and `_` alike.
     #[must_use]
-    pub fn info(&self, name: &str) -> Option<&ModuleInfo> {
-        self.by_name.get(&*name::normalise(name)).map(|index| &self.modules[*index].info)
+    pub fn get(&self, name: &str) -> Option<&Installed> {
+        self.by_name.get(&*name::normalise(name)).map(|index| &self.modules[*index].installed)
+    }
+
+    /// What the kernel has built in.
+    #[must_use]
+    pub fn builtin(&self) -> &Builtin {
+        &self.builtin
     }
 
     /// The names of all that `wanted` needs, directly or not, and of `wanted` themselves, sorted; with `soft`, soft and weak
@@ -203,8 +218,8 @@ impl Index {
     }
 
     fn wishes(&self, module: &Module) -> Vec<String> {
-        let mut wishes = module.info.weakdeps.clone();
-        for text in &module.info.softdeps {
+        let mut wishes = module.installed.info.weakdeps.clone();
+        for text in &module.installed.info.softdeps {
             let soft = crate::SoftDependency::parse(text);
             wishes.extend(soft.pre);
             wishes.extend(soft.post);
@@ -225,10 +240,10 @@ impl Index {
 
     fn dep_line(&self, index: usize) -> String {
         let module = &self.modules[index];
-        let mut line = format!("{}:", module.path);
+        let mut line = format!("{}:", module.installed.path);
         for need in &module.needs {
             line.push(' ');
-            line += &self.modules[*need].path;
+            line += &self.modules[*need].installed.path;
         }
         line
     }
@@ -238,7 +253,7 @@ impl Index {
     pub fn alias(&self) -> String {
         let mut text = "# Aliases extracted from modules themselves.\n".to_owned();
         for module in &self.modules {
-            for alias in &module.info.aliases {
+            for alias in &module.installed.info.aliases {
                 let _ = writeln!(text, "alias {alias} {}", module.name);
             }
         }
@@ -250,7 +265,7 @@ impl Index {
     pub fn softdep(&self) -> String {
         let mut text = "# Soft dependencies extracted from modules themselves.\n".to_owned();
         for module in &self.modules {
-            for soft in &module.info.softdeps {
+            for soft in &module.installed.info.softdeps {
                 let _ = writeln!(text, "softdep {} {soft}", module.name);
             }
         }
@@ -262,7 +277,7 @@ impl Index {
     pub fn weakdep(&self) -> String {
         let mut text = "# Weak dependencies extracted from modules themselves.\n".to_owned();
         for module in &self.modules {
-            for weak in &module.info.weakdeps {
+            for weak in &module.installed.info.weakdeps {
                 let _ = writeln!(text, "weakdep {} {weak}", module.name);
             }
         }
@@ -283,7 +298,7 @@ impl Index {
     fn exported(&self) -> BTreeMap<&str, usize> {
         let mut exported = BTreeMap::new();
         for (index, module) in self.modules.iter().enumerate() {
-            for symbol in &module.info.exports {
+            for symbol in &module.installed.info.exports {
                 exported.entry(symbol.as_str()).or_insert(index);
             }
         }
@@ -295,8 +310,10 @@ impl Index {
     pub fn devname(&self) -> String {
         let mut text = "# Device nodes to trigger on-demand module loading.\n".to_owned();
         for module in &self.modules {
-            let device = module.info.aliases.iter().find_map(|a| a.strip_prefix("devname:"));
-            let number = module.info.aliases.iter().find_map(|alias| device_number(alias));
+            let device =
+                module.installed.info.aliases.iter().find_map(|a| a.strip_prefix("devname:"));
+            let number =
+                module.installed.info.aliases.iter().find_map(|alias| device_number(alias));
             if let (Some(device), Some(number)) = (device, number) {
                 let _ = writeln!(text, "{} {device} {number}", module.name);
             }
@@ -314,7 +331,7 @@ impl Index {
         let mut alias = Trie::new();
         for (index, module) in self.modules.iter().enumerate() {
             dep.insert(&module.name, &self.dep_line(index), index as u32);
-            for text in &module.info.aliases {
+            for text in &module.installed.info.aliases {
                 alias.insert(&normalised(text), &module.name, index as u32);
             }
         }
@@ -323,7 +340,7 @@ impl Index {
             symbols.insert(&format!("symbol:{symbol}"), &self.modules[index].name, index as u32);
         }
         let mut builtin = Trie::new();
-        for name in &self.builtin.names {
+        for (_, name) in &self.builtin.modules {
             builtin.insert(name, "", 0);
         }
         let mut builtin_alias = Trie::new();

@@ -1,0 +1,156 @@
+//! The firmware files that modules ask for.
+//!
+//! Modules name files relative to `/lib/firmware` (`MODULE_FIRMWARE`), sometimes with `*`. The kernel also takes `NAME.zst` and
+//! `NAME.xz` (`CONFIG_FW_LOADER_COMPRESS`). What a name stands for may be a link, also through linked directories; links come
+//! along with what they point to, and never lead out of the firmware directory.
+
+use std::collections::BTreeSet;
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+
+use overboot_kmod::Index;
+
+use crate::assembly::Assembly;
+use crate::tree::Source;
+use crate::{Error, Glob};
+
+/// Where firmware lies in a root with merged /usr, and in an image.
+const DIRECTORY: &str = "usr/lib/firmware";
+/// More links than this on one path are a circle (the kernel gives up at 40).
+const LINKS: usize = 40;
+
+/// Adds the firmware that the modules of `index` name and that is in the tree `root` (an unpacked firmware package);
+/// returns the names that it has not, sorted.
+pub(crate) fn add(
+    root: &Path,
+    index: &Index,
+    assembly: &mut Assembly,
+) -> Result<Vec<String>, Error> {
+    let directory = [DIRECTORY, "lib/firmware"]
+        .iter()
+        .map(|directory| root.join(directory))
+        .find(|directory| directory.is_dir());
+    let wanted: BTreeSet<&str> =
+        index.modules().flat_map(|(_, module)| &module.info.firmware).map(String::as_str).collect();
+    let Some(directory) = directory else {
+        return Ok(wanted.into_iter().map(str::to_owned).collect());
+    };
+    let all = if wanted.iter().any(|name| name.contains('*')) {
+        every_file(&directory)?
+    } else {
+        Vec::new()
+    };
+    let mut missing = Vec::new();
+    for name in wanted {
+        let mut found = false;
+        if name.contains('*') {
+            // A pattern that cannot be read matches nothing.
+            if let Ok(glob) = Glob::new(name) {
+                for file in all.iter().filter(|file| glob.matches(file.as_bytes())) {
+                    found |= follow(&directory, file, assembly)?;
+                }
+            }
+        } else {
+            for suffix in ["", ".zst", ".xz"] {
+                found = found || follow(&directory, &format!("{name}{suffix}"), assembly)?;
+            }
+        }
+        if !found {
+            missing.push(name.to_owned());
+        }
+    }
+    Ok(missing)
+}
+
+/// Adds the file called `name` and every link on the way to it. False if there is no such file in `directory`.
+fn follow(directory: &Path, name: &str, assembly: &mut Assembly) -> Result<bool, Error> {
+    let mut links = Vec::new();
+    // What is still to walk, last part first, and where the walk is.
+    let mut left: Vec<String> = name.rsplit('/').map(str::to_owned).collect();
+    let mut here: Vec<String> = Vec::new();
+    while let Some(part) = left.pop() {
+        match part.as_str() {
+            "" | "." => continue,
+            ".." => {
+                if here.pop().is_none() {
+                    return Ok(false);
+                }
+                continue;
+            }
+            _ => here.push(part),
+        }
+        let path = here.join("/");
+        let on_disk = directory.join(&path);
+        let metadata = match fs_err::symlink_metadata(&on_disk) {
+            Ok(metadata) => metadata,
+            Err(error) if absent(&error) => return Ok(false),
+            Err(source) => return Err(Error::ReadTree { path: on_disk, source }),
+        };
+        if metadata.is_symlink() {
+            let target = fs_err::read_link(&on_disk)
+                .map_err(|source| Error::ReadTree { path: on_disk.clone(), source })?;
+            let Some(target) = target.to_str().filter(|target| !target.starts_with('/')) else {
+                return Ok(false);
+            };
+            if links.len() == LINKS {
+                return Ok(false);
+            }
+            left.extend(target.rsplit('/').map(str::to_owned));
+            links.push((path, target.to_owned()));
+            here.pop();
+        } else if metadata.is_file() && left.is_empty() {
+            for (path, target) in links {
+                assembly.symlink(&format!("{DIRECTORY}/{path}"), &target);
+            }
+            let target = format!("{DIRECTORY}/{path}");
+            if assembly.get(&target).is_none() {
+                assembly.file(&target, 0o644, OnDisk { path: on_disk, size: metadata.len() });
+            }
+            return Ok(true);
+        } else if !metadata.is_dir() {
+            return Ok(false);
+        }
+    }
+    Ok(false)
+}
+
+fn absent(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory)
+}
+
+/// The paths of all files and links below `directory`, sorted.
+fn every_file(directory: &Path) -> Result<Vec<String>, Error> {
+    let mut files = Vec::new();
+    let mut todo = vec![String::new()];
+    while let Some(below) = todo.pop() {
+        let on_disk = directory.join(&below);
+        let failed = |source| Error::ReadTree { path: on_disk.clone(), source };
+        for entry in fs_err::read_dir(&on_disk).map_err(failed)? {
+            let entry = entry.map_err(failed)?;
+            let Ok(name) = entry.file_name().into_string() else { continue };
+            let path = if below.is_empty() { name } else { format!("{below}/{name}") };
+            if entry.file_type().map_err(failed)?.is_dir() {
+                todo.push(path);
+            } else {
+                files.push(path);
+            }
+        }
+    }
+    files.sort_unstable();
+    Ok(files)
+}
+
+struct OnDisk {
+    path: PathBuf,
+    size: u64,
+}
+
+impl Source for OnDisk {
+    fn size(&self) -> u64 {
+        self.size
+    }
+
+    fn open(&self) -> io::Result<Box<dyn Read + Send>> {
+        Ok(Box::new(fs_err::File::open(&self.path)?))
+    }
+}
