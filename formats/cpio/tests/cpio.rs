@@ -1,5 +1,8 @@
 //! The cpio program as the oracle, both ways, and archives that were tampered with.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+#![allow(clippy::print_stderr, reason = "a skipped test says why")]
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::{Read, Write};

@@ -4,6 +4,8 @@
 //! - [`Options`], [`Compression`]: how it is written.
 //! - [`write()`], [`Summary`]: the writer. Hard links, extended attributes, devices, holes, fragments and
 //!   duplicate files; the same bytes whatever the number of threads.
+//! - [`Reader`], [`Found`], [`FileReader`]: the reader, which trusts nothing that it reads, and
+//!   [`Reader::dump`], an image as text.
 //!
 //! ```
 //! use overboot_squashfs::{Entry, Kind, Options, write};
@@ -29,9 +31,11 @@ mod entry;
 mod error;
 mod format;
 mod options;
+mod reader;
 mod writer;
 
 pub use entry::{Entry, Kind, Source};
 pub use error::Error;
 pub use options::{Compression, Options};
+pub use reader::{FileLayout, FileReader, Found, FoundKind, Limits, Reader};
 pub use writer::{Summary, write};

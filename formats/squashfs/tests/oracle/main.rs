@@ -1,0 +1,14 @@
+//! The writer and the reader against the kernel, unsquashfs and mksquashfs.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+#![allow(clippy::print_stderr, reason = "a skipped test says why")]
+
+/// Mutated images: no panic, no loop, no memory without bounds.
+mod damaged;
+/// What the kernel shows of a mounted image is what was written.
+mod kernel;
+/// The same bytes from any number of threads and in any order of entries.
+mod reproducible;
+mod scan;
+/// What unsquashfs unpacks, and what mksquashfs packs for our reader.
+mod tools;
+mod tree;
