@@ -45,7 +45,7 @@ pub enum Event {
         /// The name it gave itself (option 12).
         host_name: Option<String>,
     },
-    /// An address was given back or ran out.
+    /// An address was given back, or its client found somebody else on it.
     Released {
         /// Who had it.
         mac: Mac,
