@@ -1,5 +1,6 @@
 //! What a node is in the middle of: the boot it is in, and who may log in.
 
+use overboot_dhcp::Mac;
 use overboot_wire::{Login, Window};
 use serde::{Deserialize, Serialize};
 
@@ -12,7 +13,10 @@ pub struct Session {
     /// The boot it is in, if one was seen.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub boot: Option<BootId>,
-    /// Since when.
+    /// The interface that it booted from.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mac: Option<Mac>,
+    /// Since when it is in that boot.
     #[serde(default)]
     pub boot_since: Timestamp,
     /// Whether a root system of that boot has asked for tasks.

@@ -73,8 +73,10 @@ CREATE TABLE definitions (
 -- What a node is in the middle of: the boot it is in and who may log in.
 CREATE TABLE sessions (
     node     TEXT PRIMARY KEY REFERENCES nodes (id) ON DELETE CASCADE,
+    due_at   BIGINT,
     document TEXT NOT NULL
 );
+CREATE INDEX sessions_due ON sessions (due_at);
 
 CREATE TABLE boots (
     id          TEXT PRIMARY KEY,

@@ -157,7 +157,23 @@ async fn what_is_due_is_found() {
     assert_eq!(state.next_due().await.unwrap(), run.tasks[0].wake);
     assert!(state.due_workflows(now).await.unwrap().is_empty());
     let due = state.due_workflows(now.after(Duration::from_secs(1))).await.unwrap();
-    assert_eq!(due, [run.instance_id]);
+    assert_eq!(due, [run.instance_id.clone()]);
+
+    let (node, _) = state.find_or_create_node(&[MAC]).await.unwrap();
+    let mut session = Session::default();
+    session.open_login(OpenLogin {
+        workflow: run.instance_id,
+        task: TaskId::new(),
+        user: "monorail".into(),
+        password_hash: None,
+        authorized_keys: vec![],
+        expires_at: now,
+    });
+    let sessions = vec![NodeSession { node: node.id.clone(), session }];
+    let batch = Batch { sessions, ..Batch::default() };
+    state.write_batch(Durability::Full, &batch).await.unwrap();
+    assert_eq!(state.next_due().await.unwrap(), Some(now));
+    assert_eq!(state.due_sessions(now).await.unwrap(), [node.id]);
 }
 
 #[tokio::test]
@@ -182,7 +198,7 @@ async fn a_node_with_a_catalog_is_discovered_and_goes_with_all_it_has() {
 
     assert!(state.delete_node(&node.id).await.unwrap());
     assert!(state.catalogs(None).await.unwrap().is_empty());
-    assert!(state.sessions().await.unwrap().is_empty());
+    assert_eq!(state.session(&node.id).await.unwrap(), Session::default());
     assert_eq!(state.lookups("").await.unwrap().len(), 2);
     assert!(state.lookups(node.id.as_str()).await.unwrap().is_empty());
 }

@@ -4,7 +4,7 @@ use overboot_dhcp::Mac;
 use sqlx::sqlite::SqliteConnection;
 
 use super::{Durability, State, database, documents, from_text, to_text};
-use crate::{Boot, BootEvent, Error, NodeId, NodeSession, Recorded, Session, Timeline};
+use crate::{Boot, BootEvent, Error, NodeId, NodeSession, Recorded, Session, Timeline, Timestamp};
 
 /// A machine that boots in circles must not fill the disk: no boot keeps more events than this.
 const MAX_EVENTS: i64 = 500;
@@ -118,25 +118,21 @@ impl State {
         Ok(row.map(|(text,)| from_text(DOING, &text)).transpose()?.unwrap_or_default())
     }
 
-    /// All sessions.
+    /// Nodes whose login is open and is to be closed at `now` or was to be before.
     ///
     /// # Errors
     ///
     /// [`Error::Database`].
-    pub async fn sessions(&self) -> Result<Vec<NodeSession>, Error> {
-        const DOING: &str = "listing sessions";
-        let rows: Vec<(String, String)> =
-            sqlx::query_as("SELECT node, document FROM sessions ORDER BY node")
+    pub async fn due_sessions(&self, now: Timestamp) -> Result<Vec<NodeId>, Error> {
+        const DOING: &str = "looking for logins to close";
+        let rows: Vec<(String,)> =
+            sqlx::query_as("SELECT node FROM sessions WHERE due_at <= $1 ORDER BY due_at")
+                .bind(now.as_millis())
                 .fetch_all(&self.readers)
                 .await
                 .map_err(database(DOING))?;
         rows.iter()
-            .map(|(node, text)| {
-                Ok(NodeSession {
-                    node: node.parse().map_err(|source| Error::Id { doing: DOING, source })?,
-                    session: from_text(DOING, text)?,
-                })
-            })
+            .map(|(id,)| id.parse().map_err(|source| Error::Id { doing: DOING, source }))
             .collect()
     }
 }
@@ -148,10 +144,11 @@ pub(super) async fn put_session(
 ) -> Result<(), Error> {
     const DOING: &str = "writing a node's session";
     sqlx::query(
-        "INSERT INTO sessions (node, document) VALUES ($1, $2) \
-         ON CONFLICT (node) DO UPDATE SET document = excluded.document",
+        "INSERT INTO sessions (node, due_at, document) VALUES ($1, $2, $3) \
+         ON CONFLICT (node) DO UPDATE SET due_at = excluded.due_at, document = excluded.document",
     )
     .bind(node.as_str())
+    .bind(session.login.as_ref().map(|login| login.expires_at.as_millis()))
     .bind(to_text(DOING, session)?)
     .execute(connection)
     .await

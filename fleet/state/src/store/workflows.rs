@@ -109,16 +109,19 @@ impl State {
             .collect()
     }
 
-    /// The next time at which something is to happen by itself.
+    /// The next time at which something is to happen by itself, in a run or to a login.
     ///
     /// # Errors
     ///
     /// [`Error::Database`].
     pub async fn next_due(&self) -> Result<Option<Timestamp>, Error> {
-        let row: (Option<i64>,) = sqlx::query_as("SELECT MIN(due_at) FROM workflows WHERE active")
-            .fetch_one(&self.readers)
-            .await
-            .map_err(database("looking for the next due workflow"))?;
+        let row: (Option<i64>,) = sqlx::query_as(
+            "SELECT MIN(due_at) FROM (SELECT MIN(due_at) AS due_at FROM workflows WHERE active \
+             UNION ALL SELECT MIN(due_at) FROM sessions) AS all_due",
+        )
+        .fetch_one(&self.readers)
+        .await
+        .map_err(database("looking for what is due next"))?;
         Ok(row.0.map(Timestamp::from_millis))
     }
 
