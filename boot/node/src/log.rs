@@ -1,0 +1,148 @@
+//! What init says: to the consoles, to a syslog server, and to the boot server's timeline.
+
+use std::fs::File;
+use std::io::Write;
+use std::net::{SocketAddr, UdpSocket};
+use std::sync::Mutex;
+
+use fs_err::os::unix::fs::OpenOptionsExt;
+use overboot_wire::{Stage, StageReport};
+use rustix::fs::OFlags;
+
+use crate::clock;
+
+/// Where lines go. One for the whole program; parts take `&Log`.
+#[derive(Debug, Default)]
+pub struct Log {
+    inner: Mutex<Inner>,
+}
+
+#[derive(Debug, Default)]
+struct Inner {
+    consoles: Vec<File>,
+    syslog: Option<(UdpSocket, String)>,
+    /// Lines from before there was a network.
+    early: Vec<String>,
+    timeline: Vec<StageReport>,
+}
+
+impl Log {
+    /// A log that writes to no console yet.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// A log that writes to the consoles the kernel writes to. `/dev/console` alone is only the last of them, and people
+    /// look at any.
+    #[must_use]
+    pub fn open() -> Self {
+        let listed = fs_err::read_to_string("/proc/consoles").unwrap_or_default();
+        // Not blocking: a serial line whose other end sends XOFF must not hold up a boot.
+        let flags = (OFlags::NOCTTY | OFlags::NONBLOCK).bits();
+        let open = |path: String| {
+            fs_err::OpenOptions::new().write(true).custom_flags(flags.cast_signed()).open(path).ok()
+        };
+        let mut consoles: Vec<File> = listed
+            .lines()
+            .filter_map(|line| line.split_whitespace().next())
+            .filter_map(|name| open(format!("/dev/{name}")))
+            .map(File::from)
+            .collect();
+        if consoles.is_empty() {
+            consoles.extend(open("/dev/console".to_owned()).map(File::from));
+        }
+        Self { inner: Mutex::new(Inner { consoles, ..Inner::default() }) }
+    }
+
+    /// Says a line.
+    pub fn line(&self, text: &str) {
+        let text = text.replace(|c: char| c.is_control(), " ");
+        let at = clock::boot_ms();
+        let line = format!("[{:5}.{:03}] overboot: {text}\r\n", at / 1000, at % 1000);
+        let mut inner = self.lock();
+        for console in &mut inner.consoles {
+            // Nobody to tell if a console does not take it.
+            let _lost = console.write_all(line.as_bytes());
+        }
+        inner.syslog(&text);
+    }
+
+    /// Sends lines to a syslog server from now on, and the ones from before: RFC 3164 over UDP, facility daemon.
+    pub fn to_syslog(&self, server: SocketAddr, hostname: &str) {
+        let any: SocketAddr = if server.is_ipv4() {
+            ([0, 0, 0, 0], 0).into()
+        } else {
+            (std::net::Ipv6Addr::UNSPECIFIED, 0).into()
+        };
+        let socket = UdpSocket::bind(any).and_then(|socket| {
+            socket.connect(server)?;
+            Ok(socket)
+        });
+        let Ok(socket) = socket else { return };
+        let mut inner = self.lock();
+        inner.syslog = Some((socket, hostname.to_owned()));
+        for text in std::mem::take(&mut inner.early) {
+            inner.syslog(&text);
+        }
+    }
+
+    /// Adds a report to the timeline.
+    pub fn record(&self, report: StageReport) {
+        self.lock().timeline.push(report);
+    }
+
+    /// The timeline so far, in the order of the stages.
+    #[must_use]
+    pub fn timeline(&self) -> Vec<StageReport> {
+        let mut timeline = self.lock().timeline.clone();
+        timeline.sort_by_key(|report| (report.at_ms, report.stage));
+        timeline
+    }
+
+    /// When `stage` was reached, in milliseconds since the kernel started.
+    #[must_use]
+    pub fn reached(&self, stage: Stage) -> Option<u64> {
+        self.lock().timeline.iter().find(|r| r.stage == stage && r.error.is_none()).map(|r| r.at_ms)
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+}
+
+impl Inner {
+    fn syslog(&mut self, text: &str) {
+        const EARLY: usize = 200;
+        match &self.syslog {
+            // Facility daemon (3), severity notice (5). No time stamp: the receiver's clock is right, ours may not be.
+            Some((socket, hostname)) => {
+                let _lost = socket.send(format!("<29>{hostname} overboot: {text}").as_bytes());
+            }
+            None if self.early.len() < EARLY => self.early.push(text.to_owned()),
+            None => {}
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn early_lines_reach_a_syslog_server_that_comes_later() {
+        let server = UdpSocket::bind("127.0.0.1:0").unwrap();
+        server.set_read_timeout(Some(std::time::Duration::from_secs(5))).unwrap();
+        let log = Log::new();
+        log.line("first\nforged");
+        log.to_syslog(server.local_addr().unwrap(), "n1");
+        log.line("second");
+        let mut buffer = [0; 200];
+        let mut next = || {
+            let length = server.recv(&mut buffer).unwrap();
+            String::from_utf8(buffer[..length].to_vec()).unwrap()
+        };
+        assert_eq!(next(), "<29>n1 overboot: first forged");
+        assert_eq!(next(), "<29>n1 overboot: second");
+    }
+}
