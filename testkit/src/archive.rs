@@ -23,7 +23,7 @@ use std::time::SystemTime;
 use overboot_digest::Digest;
 
 pub use deb::Deb;
-pub use key::{KeyOptions, SigningKey, Subkey};
+pub use key::{KeyOptions, SignOptions, SigningKey, Subkey, clearsign};
 pub use server::{Fault, Request, Server};
 
 /// The files of an archive by their path beneath its root.
@@ -63,6 +63,13 @@ impl Archive {
     #[must_use]
     pub fn suite(mut self, suite: &str) -> Self {
         suite.clone_into(&mut self.suite);
+        self
+    }
+
+    /// For another architecture than amd64.
+    #[must_use]
+    pub fn architecture(mut self, architecture: &str) -> Self {
+        architecture.clone_into(&mut self.architecture);
         self
     }
 

@@ -145,35 +145,59 @@ impl SigningKey {
     /// `text` with a signature made at `created`, seconds since 1970, by the subkey if there is one.
     #[must_use]
     pub fn clearsign(&self, text: &str, created: u64) -> String {
-        self.clearsign_as(text, created, SignatureType::Text, HashAlgorithm::Sha512, &[])
+        clearsign(&[self], text, &SignOptions { created, ..SignOptions::default() })
     }
 
-    /// The same with another type, hash, and further subpackets.
-    #[must_use]
-    pub fn clearsign_as(
-        &self,
-        text: &str,
-        created: u64,
-        kind: SignatureType,
-        hash: HashAlgorithm,
-        subpackets: &[Subpacket],
-    ) -> String {
-        let signed = CleartextSignedMessage::new_many(text, |text| {
-            let signature = match &self.subkey {
-                Some(subkey) => {
-                    let config = config(kind, hash, created, subkey, subpackets);
-                    config.sign(subkey, &Password::empty(), text.as_bytes())
-                }
-                None => {
-                    let config = config(kind, hash, created, &self.primary, subpackets);
-                    config.sign(&self.primary, &Password::empty(), text.as_bytes())
-                }
-            };
-            Ok(vec![signature?])
-        });
-        let signed = signed.expect("it can be signed");
-        signed.to_armored_string(ArmorOptions::default()).expect("it is well formed")
+    fn sign(&self, text: &[u8], options: &SignOptions) -> pgp::errors::Result<Signature> {
+        let SignOptions { created, kind, hash, subpackets } = options;
+        match &self.subkey {
+            Some(subkey) => config(*kind, *hash, *created, subkey, subpackets).sign(
+                subkey,
+                &Password::empty(),
+                text,
+            ),
+            None => config(*kind, *hash, *created, &self.primary, subpackets).sign(
+                &self.primary,
+                &Password::empty(),
+                text,
+            ),
+        }
     }
+}
+
+/// How to sign a text.
+#[derive(Debug, Clone)]
+pub struct SignOptions {
+    /// When, seconds since 1970.
+    pub created: u64,
+    /// What the signature is for.
+    pub kind: SignatureType,
+    /// Its hash.
+    pub hash: HashAlgorithm,
+    /// Further parts of it.
+    pub subpackets: Vec<Subpacket>,
+}
+
+impl Default for SignOptions {
+    /// As gpg does it, now.
+    fn default() -> Self {
+        Self {
+            created: now(),
+            kind: SignatureType::Text,
+            hash: HashAlgorithm::Sha512,
+            subpackets: Vec::new(),
+        }
+    }
+}
+
+/// `text` with a signature by each of `keys`.
+#[must_use]
+pub fn clearsign(keys: &[&SigningKey], text: &str, options: &SignOptions) -> String {
+    let signed = CleartextSignedMessage::new_many(text, |text| {
+        keys.iter().map(|key| key.sign(text.as_bytes(), options)).collect()
+    });
+    let signed = signed.expect("it can be signed");
+    signed.to_armored_string(ArmorOptions::default()).expect("it is well formed")
 }
 
 /// Makes the signatures of a certificate.
