@@ -1,3 +1,79 @@
-//! The overboot program.
+//! The `overboot` program: recipe -> boot set -> running root -> driven node.
+//!
+//! One file a subcommand in [`commands`]; what they say to people goes through [`printer`]. Exit status: 0 done, 1 failed,
+//! 2 wrong usage.
 
-fn main() {}
+mod commands;
+mod printer;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::{Args, Parser, Subcommand};
+
+use printer::Printer;
+
+/// Builds small Linux systems that run in RAM, boots machines into them, and drives the machines.
+#[derive(Debug, Parser)]
+#[command(
+    version,
+    max_term_width = 100,
+    after_help = "Begin with: overboot init my-images && cd my-images && overboot build"
+)]
+struct Cli {
+    #[command(flatten)]
+    global: Global,
+    #[command(subcommand)]
+    command: Command,
+}
+
+/// What every command understands.
+#[derive(Debug, Args)]
+pub(crate) struct Global {
+    /// The project's folder; otherwise the nearest one above with an overboot.toml.
+    #[arg(long, short = 'C', global = true, value_name = "DIR")]
+    project: Option<PathBuf>,
+    /// Where packages are kept; several projects may share it. Otherwise in the project.
+    #[arg(long, global = true, env = "OVERBOOT_CACHE", value_name = "DIR")]
+    cache: Option<PathBuf>,
+    /// Never touch the network: everything must be in the cache.
+    #[arg(long, global = true)]
+    offline: bool,
+    /// For programs: one JSON object a line instead of words.
+    #[arg(long, global = true)]
+    json: bool,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Init(commands::init::Args),
+    Lock(commands::lock::Args),
+    Plan(commands::plan::Args),
+    Build(commands::build::Args),
+    Export(commands::export::Args),
+    Verify(commands::verify::Args),
+}
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let printer = Printer::new(cli.global.json);
+    match run(cli, &printer) {
+        Ok(code) => code,
+        Err(error) => {
+            printer.error(&error);
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(cli: Cli, printer: &Printer) -> Result<ExitCode> {
+    match cli.command {
+        Command::Init(args) => commands::init::run(&args, printer),
+        Command::Lock(args) => commands::lock::run(&cli.global, &args, printer),
+        Command::Plan(args) => commands::plan::run(&cli.global, &args, printer),
+        Command::Build(args) => commands::build::run(&cli.global, &args, printer),
+        Command::Export(args) => commands::export::run(&cli.global, &args, printer),
+        Command::Verify(args) => commands::verify::run(&cli.global, &args, printer),
+    }
+}

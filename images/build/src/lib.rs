@@ -1,1 +1,32 @@
 //! What to build and why (pure), and doing it.
+//!
+//! From a recipe to a store, in this order:
+//!
+//! - [`lock`](mod@lock): which packages, to the byte, the recipe means; where they come from is in [`sources`].
+//! - [`plan`](mod@plan): the steps of a build, each with a key made of everything it reads, and why it must run. Pure.
+//! - [`execute`](mod@execute): runs the steps that must run, side by side where they do not depend on each other.
+//! - [`signing`]: the keys of boot sets.
+//! - [`Project`]: the folders of a project, and the lock that keeps two builds apart.
+//!
+//! Does not know how anything is shown to a person (that is told in [`Event`]s), nor the network beyond the archive's fetcher.
+
+mod error;
+mod event;
+pub mod execute;
+mod inputs;
+pub mod lock;
+pub mod plan;
+mod project;
+mod record;
+pub mod signing;
+pub mod sources;
+mod steps;
+mod transactions;
+
+pub use error::Error;
+pub use event::Event;
+pub use execute::{Built, execute};
+pub use lock::lock;
+pub use plan::{Plan, Step, Target, plan};
+pub use project::{Options, Project};
+pub use record::Record;

@@ -39,18 +39,19 @@ pub struct Lock {
 pub struct LockedArchive {
     /// The suite, such as `trixie-security`.
     pub suite: String,
-    /// `Date` of its Release file, as it stands there.
-    pub date: String,
-    /// The digest of its InRelease file: with the date, what to ask a snapshot service for.
-    pub release: Digest,
+    /// `Date` of its Release file, in seconds since 1970: what to ask a snapshot service for.
+    pub date: u64,
+    /// The digests of its package lists, component by component.
+    pub lists: Vec<Digest>,
 }
 
 /// What an image is made of.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct LockedImage {
-    /// For each step that installs packages, in order: their keys ([`LockedPackage::key`]), in the order of unpacking.
-    pub steps: Vec<Vec<String>>,
+    /// For each step that installs packages, in order: batches that are configured one before the next, each with the keys of
+    /// its packages ([`LockedPackage::key`]) in the order of unpacking.
+    pub steps: Vec<Vec<Vec<String>>>,
 }
 
 /// A package, to the byte.
@@ -78,6 +79,13 @@ impl LockedPackage {
     #[must_use]
     pub fn key(&self) -> String {
         format!("{}={}", self.name, self.version)
+    }
+}
+
+impl LockedImage {
+    /// The keys of all its packages, in the order of unpacking.
+    pub fn keys(&self) -> impl Iterator<Item = &String> {
+        self.steps.iter().flatten().flatten()
     }
 }
 
@@ -117,7 +125,7 @@ impl Lock {
         let known: std::collections::BTreeSet<String> =
             lock.packages.iter().map(LockedPackage::key).collect();
         for (target, image) in &lock.images {
-            if let Some(key) = image.steps.iter().flatten().find(|key| !known.contains(*key)) {
+            if let Some(key) = image.keys().find(|key| !known.contains(*key)) {
                 let message =
                     format!("image {target} names {key}, which is not among the packages");
                 return Err(invalid(Diagnostic::at(path, text, None, message)));
@@ -130,7 +138,7 @@ impl Lock {
     #[must_use]
     pub fn to_text(&self) -> String {
         #[expect(clippy::expect_used, reason = "plain strings and numbers always become TOML")]
-        let body = toml::to_string(self).expect("a lock becomes TOML");
+        let body = toml::to_string_pretty(self).expect("a lock becomes TOML");
         format!("{}{body}", Self::HEADER)
     }
 
@@ -150,13 +158,14 @@ impl Lock {
         write().map_err(|source| Error::Write { path: path.clone(), source })
     }
 
-    /// The packages of `target`, step by step; nothing when the lock does not know it.
+    /// The packages of `target`: step by step, batch by batch; nothing when the lock does not know it.
     #[must_use]
-    pub fn steps(&self, target: &str) -> Vec<Vec<&LockedPackage>> {
+    pub fn steps(&self, target: &str) -> Vec<Vec<Vec<&LockedPackage>>> {
         let by_key: BTreeMap<String, &LockedPackage> =
             self.packages.iter().map(|package| (package.key(), package)).collect();
         let Some(image) = self.images.get(target) else { return Vec::new() };
         let find = |key: &String| by_key.get(key).copied();
-        image.steps.iter().map(|keys| keys.iter().filter_map(find).collect()).collect()
+        let batch = |keys: &Vec<String>| keys.iter().filter_map(find).collect();
+        image.steps.iter().map(|batches| batches.iter().map(batch).collect()).collect()
     }
 }

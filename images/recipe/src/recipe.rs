@@ -67,6 +67,19 @@ impl Recipe {
     }
 }
 
+impl Recipe {
+    /// Where the recipe's file has the string `word`, or one that begins with it and goes on with `=`: `overboot.toml:81:3: `.
+    #[must_use]
+    pub fn locate(&self, word: &str) -> Option<String> {
+        let path = self.folder.join(Self::FILE);
+        let text = fs_err::read_to_string(&path).ok()?;
+        let at = [format!("\"{word}\""), format!("\"{word}=")].iter().find_map(|w| text.find(w))?;
+        let line = text[..at].matches('\n').count() + 1;
+        let column = text[..at].rsplit('\n').next().unwrap_or_default().chars().count() + 1;
+        Some(format!("{}:{line}:{column}: ", path.display()))
+    }
+}
+
 /// Who the images belong to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Project {

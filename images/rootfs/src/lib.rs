@@ -32,6 +32,7 @@ pub use install::{Package, install};
 pub use root::{Root, remove_tree};
 pub use run::Output;
 pub use sandbox::Sandbox;
+pub use unpack::extract;
 
 /// What a running step tells: one line, without a line break.
 pub type Log<'a> = &'a (dyn Fn(&str) + Sync);

@@ -60,6 +60,27 @@ pub(crate) fn unpack(
     writer.finish(&stanzas)
 }
 
+/// Puts the files of one package into `folder`, and nothing else: no database, no scripts. For packages of which only files
+/// are wanted, such as a kernel's.
+///
+/// # Errors
+/// A package that cannot be read, or that holds what no package may hold.
+pub fn extract(package: &Package, folder: &Path) -> Result<(), Error> {
+    let root = Root::open(folder)?;
+    let filters = Filters::default();
+    let mut writer = Writer::new(&root, &filters)?;
+    let (sender, receiver) = sync_channel(QUEUE);
+    std::thread::scope(|scope| {
+        scope.spawn(move || decompress(package, &sender));
+        // The control files come first.
+        match receiver.recv() {
+            Ok(Piece::Failed(error)) => return Err(error),
+            Ok(Piece::Control(_) | Piece::Data(_)) | Err(_) => {}
+        }
+        writer.data(&package.name, receiver, &HashSet::new()).map(drop)
+    })
+}
+
 /// What the decompressing thread hands over: the control files first, then the data, then nothing.
 enum Piece {
     Control(Box<ControlFiles>),
@@ -189,14 +210,7 @@ impl<'a> Writer<'a> {
         // deb-conffiles(5): what is to be removed on upgrade is not among the package's files.
         let conffiles: HashSet<&str> = conffile_text.lines().map(str::trim).collect();
 
-        let pieces = Pieces { receiver, chunk: io::Cursor::default(), failed: None };
-        let mut archive = tar::Archive::new(pieces);
-        let mut list = Vec::new();
-        let unpacked = self.entries(name, &mut archive, &conffiles, &mut list);
-        if let Some(error) = archive.into_inner().failed {
-            return Err(error);
-        }
-        unpacked?;
+        let list = self.data(name, receiver, &conffiles)?;
 
         info::write_control(self.root, &stem, &control)?;
         self.lists.insert(stem.clone(), list);
@@ -204,6 +218,24 @@ impl<'a> Writer<'a> {
             self.triggers.declare(&stem, &String::from_utf8_lossy(triggers))?;
         }
         Ok(status::unpacked(&stanza, &conffile_text))
+    }
+
+    /// Unpacks a package's data; returns the paths in it.
+    fn data(
+        &mut self,
+        package: &str,
+        receiver: Receiver<Piece>,
+        conffiles: &HashSet<&str>,
+    ) -> Result<Vec<String>, Error> {
+        let pieces = Pieces { receiver, chunk: io::Cursor::default(), failed: None };
+        let mut archive = tar::Archive::new(pieces);
+        let mut list = Vec::new();
+        let unpacked = self.entries(package, &mut archive, conffiles, &mut list);
+        // The tar reader knows only that reading failed; the other side knows why.
+        match archive.into_inner().failed {
+            Some(error) => Err(error),
+            None => unpacked.map(|()| list),
+        }
     }
 
     fn entries(

@@ -1,0 +1,48 @@
+//! `overboot build`: from the recipe to the store.
+
+use std::process::ExitCode;
+use std::time::Instant;
+
+use anyhow::Result;
+use overboot_build::execute;
+
+use super::project;
+use crate::Global;
+use crate::printer::{Printer, seconds};
+
+/// Build what the recipe describes, as far as it is not built yet.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// kernel, ipxe, modules/NAME, initrd/NAME, base/NAME, overlay/NAME or set/NAME; otherwise everything.
+    targets: Vec<String>,
+}
+
+pub(crate) fn run(global: &Global, args: &Args, printer: &Printer) -> Result<ExitCode> {
+    let begun = Instant::now();
+    let targets = project::targets(&args.targets)?;
+    let (project, recipe) = project::open(global)?;
+    let lock = project::lock(&project, &recipe, printer)?;
+    let built =
+        execute(&project, &recipe, &lock, project::NODE, &targets, &|event| printer.build(event))?;
+    let milliseconds = u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX);
+    printer.json(&serde_json::json!({
+        "event": "built",
+        "built": built.built.iter().map(|(target, _)| target.to_string()).collect::<Vec<_>>(),
+        "unchanged": built.unchanged.iter().map(ToString::to_string).collect::<Vec<_>>(),
+        "left-out": built.left_out,
+        "milliseconds": milliseconds,
+    }));
+    for line in &built.left_out {
+        printer.note(format!("  {line}"));
+    }
+    let took = seconds(milliseconds);
+    match built.built.len() {
+        0 => {
+            printer.result(format!("Nothing to do: everything is as the recipe wants it ({took})."))
+        }
+        count => {
+            printer.result(format!("Built {count} of {} in {took}.", count + built.unchanged.len()))
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}

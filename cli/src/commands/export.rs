@@ -1,0 +1,97 @@
+//! `overboot export`: an artifact as a plain file, for any boot server.
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use anyhow::{Context, Result, bail};
+use overboot_build::Target;
+use overboot_store::{Artifact, Store};
+
+use super::project;
+use crate::Global;
+use crate::printer::{Printer, size};
+
+/// Write an artifact of the store as a plain file, for any boot server.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// kernel, modules/NAME, initrd/NAME, base/NAME, overlay/NAME or set/NAME; ipxe gives a folder of loaders.
+    target: String,
+    /// The file; otherwise one named after the target, in this folder.
+    file: Option<PathBuf>,
+}
+
+pub(crate) fn run(global: &Global, args: &Args, printer: &Printer) -> Result<ExitCode> {
+    let target: Target = args.target.parse().map_err(|message: String| anyhow::anyhow!(message))?;
+    let (project, _) = project::open(global)?;
+    let store = Store::open(project.store_folder())?;
+    let Some(artifact) = store.get(&target.to_string())? else {
+        bail!("{target} is not in the store\n  help: run `overboot build {target}`");
+    };
+    let file = args.file.clone().unwrap_or_else(|| PathBuf::from(default_name(&target)));
+    if target == Target::Ipxe {
+        return loaders(&store, &artifact, &file, printer);
+    }
+    write(&store, &artifact, 0, &file, printer)?;
+    if matches!(target, Target::Set(_)) {
+        let mut signature = file.into_os_string();
+        signature.push(".minisig");
+        write(&store, &artifact, 1, Path::new(&signature), printer)?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The names that on-imagebuilder and boot servers are used to.
+fn default_name(target: &Target) -> String {
+    match target {
+        Target::Kernel => "vmlinuz".to_owned(),
+        Target::Ipxe => "ipxe".to_owned(),
+        Target::Modules(name) => format!("{name}.modules.squashfs"),
+        Target::Initrd(name) if name == "default" => "initrd.img".to_owned(),
+        Target::Initrd(name) => format!("{name}.initrd.img"),
+        Target::Base(name) => format!("{name}.squashfs"),
+        Target::Overlay(name) => format!("{name}.overlay.squashfs"),
+        Target::Set(name) => format!("{name}.json"),
+    }
+}
+
+fn loaders(
+    store: &Store,
+    artifact: &Artifact,
+    folder: &Path,
+    printer: &Printer,
+) -> Result<ExitCode> {
+    fs_err::create_dir_all(folder)?;
+    for (at, layer) in artifact.manifest.layers.iter().enumerate() {
+        let title = layer.annotations.get("org.opencontainers.image.title");
+        let name = title.filter(|name| !name.contains('/')).context("a loader without a name")?;
+        write(store, artifact, at, &folder.join(name), printer)?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Writes aside, then renames: nobody sees half a file.
+fn write(
+    store: &Store,
+    artifact: &Artifact,
+    layer: usize,
+    file: &Path,
+    printer: &Printer,
+) -> Result<()> {
+    let layer = artifact.manifest.layers.get(layer).context("the artifact lacks a part")?;
+    let folder =
+        file.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let mut aside = tempfile::NamedTempFile::new_in(folder)
+        .with_context(|| format!("cannot write into {}", folder.display()))?;
+    let mut blob = fs_err::File::open(store.blob_path(&layer.digest))?;
+    std::io::copy(&mut blob, &mut aside)
+        .with_context(|| format!("cannot write {}", file.display()))?;
+    aside.flush()?;
+    aside.as_file().sync_all()?;
+    let mode = std::os::unix::fs::PermissionsExt::from_mode(0o644);
+    aside.as_file().set_permissions(mode)?;
+    aside.persist(file).with_context(|| format!("cannot write {}", file.display()))?;
+    printer.json(&serde_json::json!({"file": file, "size": layer.size, "digest": layer.digest}));
+    printer.result(format!("{}  {}  {}", file.display(), size(layer.size), layer.digest));
+    Ok(())
+}

@@ -1,0 +1,43 @@
+//! `overboot lock`: which packages the recipe means, to the byte.
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+use overboot_recipe::Lock;
+
+use super::project;
+use crate::Global;
+use crate::printer::{Printer, size};
+
+/// Resolve the recipe's packages and write them to overboot.lock, to the byte.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// Take what the archive has today, though the lock is what the recipe asks for.
+    #[arg(long)]
+    update: bool,
+}
+
+pub(crate) fn run(global: &Global, args: &Args, printer: &Printer) -> Result<ExitCode> {
+    let (project, recipe) = project::open(global)?;
+    let before = Lock::load(project.folder())?;
+    let lock = if args.update {
+        project::update(&project, &recipe, printer)?
+    } else {
+        project::lock(&project, &recipe, printer)?
+    };
+    let changed = before.as_ref() != Some(&lock);
+    printer.json(&serde_json::json!({"changed": changed, "packages": lock.packages.len()}));
+    if !changed {
+        printer.result("overboot.lock is up to date.");
+        return Ok(ExitCode::SUCCESS);
+    }
+    for (target, image) in &lock.images {
+        let bytes = lock.steps(target).concat().concat().iter().map(|package| package.size).sum();
+        printer.result(format!(
+            "  {target:<24} {:>4} packages  {:>9}",
+            image.keys().count(),
+            size(bytes)
+        ));
+    }
+    Ok(ExitCode::SUCCESS)
+}

@@ -1,0 +1,9 @@
+//! One file a subcommand: its arguments, and what it does.
+
+pub(crate) mod build;
+pub(crate) mod export;
+pub(crate) mod init;
+pub(crate) mod lock;
+pub(crate) mod plan;
+mod project;
+pub(crate) mod verify;

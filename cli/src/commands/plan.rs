@@ -1,0 +1,31 @@
+//! `overboot plan`: what a build would do, and why.
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+use overboot_build::execute::prepare;
+
+use super::project;
+use crate::Global;
+use crate::printer::Printer;
+
+/// Show what a build would do and, for each step, why it must run.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// kernel, ipxe, modules/NAME, initrd/NAME, base/NAME, overlay/NAME or set/NAME; otherwise everything.
+    targets: Vec<String>,
+}
+
+pub(crate) fn run(global: &Global, args: &Args, printer: &Printer) -> Result<ExitCode> {
+    let targets = project::targets(&args.targets)?;
+    let (project, recipe) = project::open(global)?;
+    let lock = project::lock(&project, &recipe, printer)?;
+    let (plan, _) = prepare(&project, &recipe, &lock, project::NODE, &targets)?;
+    for step in &plan.steps {
+        printer.json(&serde_json::json!({
+            "target": step.target.to_string(), "key": step.key, "run": step.runs(), "why": step.why,
+        }));
+    }
+    printer.result(plan.to_string().trim_end());
+    Ok(ExitCode::SUCCESS)
+}

@@ -1,0 +1,64 @@
+//! What most commands begin with: the project, its recipe, its lock.
+
+use std::path::PathBuf;
+
+use anyhow::{Context, Result};
+use overboot_build::{Options, Project, Target};
+use overboot_recipe::{Lock, Recipe};
+
+use crate::Global;
+use crate::printer::Printer;
+
+/// The node program that goes into every initrd: built with this program, from the same sources.
+pub(crate) const NODE: &[u8] = include_bytes!(env!("OVERBOOT_NODE"));
+
+/// Finds and reads the project.
+pub(crate) fn open(global: &Global) -> Result<(Project, Recipe)> {
+    let folder = match &global.project {
+        Some(folder) => folder.clone(),
+        None => {
+            let here = std::env::current_dir().context("where am I?")?;
+            Recipe::find(&here)?
+        }
+    };
+    let recipe = Recipe::load(&folder)?;
+    let options = Options {
+        cache: absolute(global.cache.clone())?,
+        offline: global.offline,
+        ..Options::default()
+    };
+    Ok((Project::open(&folder, options)?, recipe))
+}
+
+/// The lock: the one that is there if it is what the recipe wants, otherwise a new one, which is saved.
+pub(crate) fn lock(project: &Project, recipe: &Recipe, printer: &Printer) -> Result<Lock> {
+    let wanted = overboot_build::lock::wanted(recipe);
+    match Lock::load(project.folder())? {
+        Some(lock) if lock.wanted == wanted => return Ok(lock),
+        Some(_) => {
+            printer.note("The recipe asks for other packages than overboot.lock has; locking anew.")
+        }
+        None => printer.note("There is no overboot.lock yet; locking."),
+    }
+    update(project, recipe, printer)
+}
+
+/// Locks anew, and saves it.
+pub(crate) fn update(project: &Project, recipe: &Recipe, printer: &Printer) -> Result<Lock> {
+    let lock = overboot_build::lock(project, recipe, &|event| printer.build(event))?;
+    lock.save(project.folder())?;
+    Ok(lock)
+}
+
+/// Targets as they are typed.
+pub(crate) fn targets(given: &[String]) -> Result<Vec<Target>> {
+    given
+        .iter()
+        .map(|text| text.parse().map_err(|message: String| anyhow::anyhow!(message)))
+        .collect()
+}
+
+fn absolute(path: Option<PathBuf>) -> Result<Option<PathBuf>> {
+    path.map(|path| std::path::absolute(&path).with_context(|| path.display().to_string()))
+        .transpose()
+}

@@ -1,0 +1,181 @@
+//! What the program says: results on standard output, everything else on standard error.
+//!
+//! Three ways of saying it: bars for a person at a terminal, plain lines for a log, JSON objects for a program.
+#![allow(clippy::print_stdout, clippy::print_stderr, reason = "this is the place that prints")]
+
+use std::collections::HashMap;
+use std::io::IsTerminal;
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
+use overboot_build::Event;
+use serde::Serialize;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Way {
+    Bars,
+    Lines,
+    Json,
+}
+
+/// Says things.
+#[derive(Debug)]
+pub(crate) struct Printer {
+    way: Way,
+    bars: MultiProgress,
+    running: Mutex<HashMap<String, ProgressBar>>,
+}
+
+impl Printer {
+    pub(crate) fn new(json: bool) -> Self {
+        let plain = std::env::var_os("NO_PROGRESS").is_some() || !std::io::stderr().is_terminal();
+        let way = match (json, plain) {
+            (true, _) => Way::Json,
+            (false, true) => Way::Lines,
+            (false, false) => Way::Bars,
+        };
+        Self { way, bars: MultiProgress::new(), running: Mutex::default() }
+    }
+
+    /// Is a program listening?
+    pub(crate) fn is_json(&self) -> bool {
+        self.way == Way::Json
+    }
+
+    /// The result of a command, for people; a program gets it by [`Printer::json`].
+    pub(crate) fn result(&self, text: impl std::fmt::Display) {
+        if !self.is_json() {
+            println!("{text}");
+        }
+    }
+
+    /// The result of a command, or an event, for programs.
+    pub(crate) fn json(&self, value: &impl Serialize) {
+        if self.is_json()
+            && let Ok(text) = serde_json::to_string(value)
+        {
+            println!("{text}");
+        }
+    }
+
+    /// Something worth knowing that is no result.
+    pub(crate) fn note(&self, text: impl std::fmt::Display) {
+        match self.way {
+            Way::Bars => {
+                let _ = self.bars.println(text.to_string());
+            }
+            Way::Lines => eprintln!("{text}"),
+            Way::Json => {}
+        }
+    }
+
+    /// What went wrong: the message, and beneath it what it came from.
+    pub(crate) fn error(&self, error: &anyhow::Error) {
+        let causes: Vec<String> = error.chain().skip(1).map(ToString::to_string).collect();
+        if self.is_json() {
+            let value = serde_json::json!({"event": "error", "message": error.to_string(), "causes": causes});
+            println!("{value}");
+        }
+        let mut text = format!("error: {error}");
+        for cause in causes {
+            text.push_str(&format!("\n  because: {}", cause.replace('\n', "\n  ")));
+        }
+        eprintln!("{text}");
+    }
+
+    /// What a build tells.
+    pub(crate) fn build(&self, event: Event) {
+        match self.way {
+            Way::Json => self.json(&event),
+            Way::Lines => {
+                if let Some(line) = line(&event) {
+                    eprintln!("{line}");
+                }
+            }
+            Way::Bars => self.bar(event),
+        }
+    }
+
+    fn bar(&self, event: Event) {
+        let mut running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
+        match &event {
+            Event::Started { target, .. } => {
+                let bar = self.bars.add(ProgressBar::new_spinner());
+                let style =
+                    ProgressStyle::with_template("{spinner} {prefix:20} {elapsed:>4} {wide_msg}");
+                bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_spinner()));
+                bar.set_prefix(target.clone());
+                bar.enable_steady_tick(Duration::from_millis(120));
+                running.insert(target.clone(), bar);
+            }
+            Event::Progress { target, line } => {
+                if let Some(bar) = running.get(target) {
+                    bar.set_message(line.clone());
+                }
+            }
+            Event::Fetching { bytes, .. } => {
+                let bar = self.bars.add(ProgressBar::new(*bytes));
+                let template = "  {prefix:20} {bar:30} {bytes:>10} of {total_bytes}";
+                let style = ProgressStyle::with_template(template);
+                bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
+                bar.set_prefix("packages");
+                running.insert("packages".to_owned(), bar);
+            }
+            Event::Fetched { bytes, .. } => {
+                if let Some(bar) = running.get("packages") {
+                    bar.set_position(*bytes);
+                    if bar.length() == Some(*bytes) {
+                        bar.finish_and_clear();
+                    }
+                }
+            }
+            Event::Finished { target, .. } => {
+                if let Some(bar) = running.remove(target) {
+                    bar.finish_and_clear();
+                }
+                self.line(&event);
+            }
+            Event::Updating { .. } | Event::Unchanged { .. } => self.line(&event),
+        }
+    }
+
+    fn line(&self, event: &Event) {
+        if let Some(line) = line(event) {
+            self.note(line);
+        }
+    }
+}
+
+/// An event as a line of a log; nothing for those that are only of use while one looks at them.
+fn line(event: &Event) -> Option<String> {
+    Some(match event {
+        Event::Updating { suites } => format!("  {:<24} {}", "archive", suites.join(", ")),
+        Event::Fetching { packages, bytes } => {
+            format!("  {:<24} {packages}, {}", "packages", size(*bytes))
+        }
+        Event::Started { target, why } => format!("  {target:<24} {}", why.join("; ")),
+        Event::Finished { target, milliseconds, size: bytes } => {
+            let bytes = bytes.map(size).unwrap_or_default();
+            format!("  {target:<24} done in {}   {bytes}", seconds(*milliseconds))
+        }
+        Event::Unchanged { target, size: bytes } => {
+            format!("  {target:<24} unchanged   {}", size(*bytes))
+        }
+        Event::Progress { .. } | Event::Fetched { .. } => return None,
+    })
+}
+
+/// `48.2 MB`: decimal, as disks and network cards count.
+pub(crate) fn size(bytes: u64) -> String {
+    match bytes {
+        0..1_000 => format!("{bytes} B"),
+        1_000..1_000_000 => format!("{}.{} kB", bytes / 1_000, bytes % 1_000 / 100),
+        _ => format!("{}.{} MB", bytes / 1_000_000, bytes % 1_000_000 / 100_000),
+    }
+}
+
+/// `2.4 s`.
+pub(crate) fn seconds(milliseconds: u64) -> String {
+    format!("{}.{} s", milliseconds / 1_000, milliseconds % 1_000 / 100)
+}

@@ -1,0 +1,58 @@
+//! What a build tells while it works.
+
+use serde::Serialize;
+
+/// One thing that happened. Told from several threads, in the order that it happened in each.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(tag = "event", rename_all = "kebab-case")]
+pub enum Event {
+    /// The archive's indexes are being looked at.
+    Updating {
+        /// The suites.
+        suites: Vec<String>,
+    },
+    /// Packages are being fetched.
+    Fetching {
+        /// How many are wanted in all.
+        packages: usize,
+        /// Their size in bytes.
+        bytes: u64,
+    },
+    /// So much of them is there.
+    Fetched {
+        /// Packages that are there.
+        packages: usize,
+        /// Bytes that are there.
+        bytes: u64,
+    },
+    /// A step runs.
+    Started {
+        /// Its target.
+        target: String,
+        /// Why it must.
+        why: Vec<String>,
+    },
+    /// What a step is at: a line for somebody who waits.
+    Progress {
+        /// Its target.
+        target: String,
+        /// The line.
+        line: String,
+    },
+    /// A step is done.
+    Finished {
+        /// Its target.
+        target: String,
+        /// How long it took, in milliseconds.
+        milliseconds: u64,
+        /// The size of what it made in bytes; nothing for a step that only prepares another.
+        size: Option<u64>,
+    },
+    /// A step need not run: everything that it reads is as it was.
+    Unchanged {
+        /// Its target.
+        target: String,
+        /// The size of what there is.
+        size: u64,
+    },
+}

@@ -1,0 +1,278 @@
+//! Carrying out a plan: the steps that must run, side by side where none reads another's result.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
+
+use overboot_archive::Wanted;
+use overboot_digest::Digest;
+use overboot_recipe::{Lock, LockedPackage, Recipe};
+use overboot_store::Store;
+
+use crate::error::Error;
+use crate::event::Event;
+use crate::plan::{Given, Plan, Step, Target, plan};
+use crate::project::Project;
+use crate::signing::{self, Signer};
+use crate::transactions::{Transaction, transactions};
+use crate::{inputs, sources, steps};
+
+/// How many packages are fetched at once.
+const FETCHES: std::num::NonZeroUsize = std::num::NonZeroUsize::new(8).unwrap();
+
+/// What a build came to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Built {
+    /// Targets that were built, with the time each took, in milliseconds.
+    pub built: Vec<(Target, u64)>,
+    /// Targets that were as they should be.
+    pub unchanged: Vec<Target>,
+    /// What was left out, and why.
+    pub left_out: Vec<String>,
+}
+
+/// What every step works with.
+pub(crate) struct Context<'a> {
+    pub(crate) project: &'a Project,
+    pub(crate) recipe: &'a Recipe,
+    pub(crate) lock: &'a Lock,
+    pub(crate) given: &'a Given,
+    pub(crate) store: &'a Store,
+    pub(crate) signer: Option<&'a Signer>,
+    pub(crate) node: &'a [u8],
+    pub(crate) progress: &'a (dyn Fn(Event) + Sync),
+    turns: Mutex<BTreeMap<String, Arc<Mutex<()>>>>,
+}
+
+impl Context<'_> {
+    /// Whoever makes the tree of that name holds this; whoever else needs it waits.
+    pub(crate) fn turn_for(&self, tree: &str) -> Arc<Mutex<()>> {
+        Arc::clone(lock_of(&self.turns).entry(tree.to_owned()).or_default())
+    }
+
+    pub(crate) fn log<'s>(&'s self, target: &'s Target) -> impl Fn(&str) + Sync + 's {
+        move |line: &str| {
+            (self.progress)(Event::Progress { target: target.to_string(), line: line.to_owned() });
+        }
+    }
+
+    /// The file of a locked package, which [`fetch`] has put into the package store.
+    pub(crate) fn package_file(
+        &self,
+        package: &LockedPackage,
+    ) -> Result<overboot_rootfs::Package, Error> {
+        Ok(overboot_rootfs::Package {
+            name: package.name.clone(),
+            version: package.version.clone(),
+            architecture: package.architecture.clone(),
+            path: self.project.packages()?.path(&package.sha256),
+        })
+    }
+}
+
+/// Plans a build of `wanted` (nothing: everything): what the command `plan` shows, and what [`execute`] does.
+///
+/// # Errors
+/// A source in the project cannot be read, the store cannot, or a target is unknown.
+pub fn prepare(
+    project: &Project,
+    recipe: &Recipe,
+    lock: &Lock,
+    node: &[u8],
+    wanted: &[Target],
+) -> Result<(Plan, Given), Error> {
+    let mut given = Given { node: Some(Digest::of(node)), ..Given::default() };
+    let signer = Signer::load(&signing::path(project.folder()))?;
+    if let Some(signer) = &signer {
+        let public = signer.public();
+        if !recipe.project.trust.contains(&public) {
+            return Err(Error::told(
+                format!(
+                    "the recipe does not trust the key that would sign its boot sets, {public}"
+                ),
+                "add it to `trust` in [project] of overboot.toml, or put the private key of a trusted one into keys/boot-set.key",
+            ));
+        }
+        given.signer = Some(public);
+    }
+    let provisions = recipe.bases.values().map(|base| &base.provision);
+    for provision in provisions.chain(recipe.overlays.values().map(|overlay| &overlay.provision)) {
+        for step in transactions(provision, false).0 {
+            let (path, digest) = match step {
+                Transaction::Files(path) => (path, inputs::folder(&project.folder().join(path))?),
+                Transaction::Script(path) => (path, inputs::file(&project.folder().join(path))?),
+                Transaction::Packages(_) | Transaction::Users(_) => continue,
+            };
+            given.sources.insert(path.display().to_string(), digest);
+        }
+    }
+    let store = project.store()?;
+    for target in crate::plan::targets(recipe) {
+        if let Some(record) = steps::record(&store, &target)? {
+            given.have.insert(target, record);
+        }
+    }
+    Ok((plan(recipe, lock, &given, wanted)?, given))
+}
+
+/// Builds `wanted` (nothing: everything).
+///
+/// # Errors
+/// The first step that fails, once those that run beside it have ended. What was finished stays; nothing half-made is ever
+/// seen under a final name.
+pub fn execute(
+    project: &Project,
+    recipe: &Recipe,
+    lock: &Lock,
+    node: &[u8],
+    wanted: &[Target],
+    progress: &(dyn Fn(Event) + Sync),
+) -> Result<Built, Error> {
+    let _occupied = project.occupy()?;
+    let (plan, given) = prepare(project, recipe, lock, node, wanted)?;
+    let store = project.store()?;
+    for step in plan.steps.iter().filter(|step| !step.runs()) {
+        let size = store.get(&step.target.to_string())?.map_or(0, |artifact| artifact.layer().size);
+        progress(Event::Unchanged { target: step.target.to_string(), size });
+    }
+    fetch(project, recipe, lock, &plan, progress)?;
+    let signer = Signer::load(&signing::path(project.folder()))?;
+    let context = Context {
+        project,
+        recipe,
+        lock,
+        given: &given,
+        store: &store,
+        signer: signer.as_ref(),
+        node,
+        progress,
+        turns: Mutex::default(),
+    };
+    let built = run(&context, &plan)?;
+    steps::sweep_trees(&context)?;
+    let unchanged = plan.steps.iter().filter(|step| !step.runs());
+    Ok(Built {
+        built,
+        unchanged: unchanged.map(|step| step.target.clone()).collect(),
+        left_out: plan.left_out,
+    })
+}
+
+/// Fetches the packages that steps which must run will read.
+fn fetch(
+    project: &Project,
+    recipe: &Recipe,
+    lock: &Lock,
+    plan: &Plan,
+    progress: &(dyn Fn(Event) + Sync),
+) -> Result<(), Error> {
+    let mut wanted: BTreeMap<String, Wanted> = BTreeMap::new();
+    for step in plan.steps.iter().filter(|step| step.runs()) {
+        for target in steps::reads(recipe, &step.target) {
+            for package in lock.steps(&target).concat().concat() {
+                let one = Wanted {
+                    name: package.name.clone(),
+                    version: package.version.clone(),
+                    architecture: package.architecture.clone(),
+                    sha256: package.sha256,
+                    size: package.size,
+                    urls: vec![sources::url(recipe, package)?],
+                };
+                wanted.insert(package.key(), one);
+            }
+        }
+    }
+    if wanted.is_empty() {
+        return Ok(());
+    }
+    let wanted: Vec<Wanted> = wanted.into_values().collect();
+    let bytes = wanted.iter().map(|package| package.size).sum();
+    progress(Event::Fetching { packages: wanted.len(), bytes });
+    let done = Mutex::new((0, 0));
+    let tell = |event: overboot_archive::FetchEvent<'_>| {
+        use overboot_archive::FetchEvent::{Finished, Present, Progress, Started};
+        match event {
+            Present(package) | Finished(package) => {
+                let mut done = lock_of(&done);
+                *done = (done.0 + 1, done.1 + package.size);
+                progress(Event::Fetched { packages: done.0, bytes: done.1 });
+            }
+            Started(_) | Progress(..) => {}
+        }
+    };
+    project.packages()?.fetch_all(&project.fetcher(recipe)?, &wanted, FETCHES, &tell)?;
+    Ok(())
+}
+
+/// How far the steps are.
+struct Board {
+    /// `None`: waits; `Some(false)`: runs; `Some(true)`: done.
+    state: Vec<Option<bool>>,
+    built: Vec<(Target, u64)>,
+    failed: Option<Error>,
+}
+
+/// Runs the steps, at most two side by side: one that waits for a single thread (dpkg, say) leaves the machine to the other,
+/// and what each holds in memory stays bounded.
+fn run(context: &Context<'_>, plan: &Plan) -> Result<Vec<(Target, u64)>, Error> {
+    let state = plan.steps.iter().map(|step| (!step.runs()).then_some(true)).collect();
+    let board = Mutex::new(Board { state, built: Vec::new(), failed: None });
+    let moved = Condvar::new();
+    std::thread::scope(|scope| {
+        for _ in 0..2 {
+            scope.spawn(|| work(context, plan, &board, &moved));
+        }
+    });
+    let board = board.into_inner().unwrap_or_else(PoisonError::into_inner);
+    match board.failed {
+        Some(error) => Err(error),
+        None => Ok(board.built),
+    }
+}
+
+fn work(context: &Context<'_>, plan: &Plan, board: &Mutex<Board>, moved: &Condvar) {
+    loop {
+        let mut guard = lock_of(board);
+        let (place, step) = loop {
+            let open = guard.state.iter().any(Option::is_none);
+            if guard.failed.is_some() || !open {
+                return;
+            }
+            let ready = |(place, step): &(usize, &Step)| {
+                guard.state[*place].is_none()
+                    && step.after.iter().all(|before| guard.state[*before] == Some(true))
+            };
+            if let Some(found) = plan.steps.iter().enumerate().find(ready) {
+                break found;
+            }
+            guard = moved.wait(guard).unwrap_or_else(PoisonError::into_inner);
+        };
+        guard.state[place] = Some(false);
+        drop(guard);
+
+        let target = step.target.to_string();
+        (context.progress)(Event::Started { target: target.clone(), why: step.why.clone() });
+        let begun = Instant::now();
+        let done = steps::run(context, step);
+        let milliseconds = u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX);
+
+        let mut guard = lock_of(board);
+        match done {
+            Ok(size) => {
+                (context.progress)(Event::Finished { target, milliseconds, size: Some(size) });
+                guard.state[place] = Some(true);
+                guard.built.push((step.target.clone(), milliseconds));
+            }
+            Err(source) => {
+                guard.failed.get_or_insert(Error::Step { target, source: Box::new(source) });
+            }
+        }
+        drop(guard);
+        moved.notify_all();
+    }
+}
+
+/// A lock that a panic elsewhere does not spoil: the panic itself is passed on by the scope.
+fn lock_of<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,136 @@
+//! What a step reads, by name: the digest of it is the step's key, and what differs is why a step must run.
+//!
+//! Never a time stamp and never the host: the same recipe has the same keys everywhere.
+
+use std::collections::BTreeMap;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+
+use overboot_digest::{Digest, Hasher};
+use serde::Serialize;
+
+use crate::error::Error;
+
+/// Named inputs.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Inputs(BTreeMap<String, String>);
+
+impl Inputs {
+    pub(crate) fn set(&mut self, name: impl Into<String>, value: impl ToString) {
+        self.0.insert(name.into(), value.to_string());
+    }
+
+    /// A value that is too long to be read by people: its digest stands for it.
+    pub(crate) fn set_digest(&mut self, name: impl Into<String>, value: &impl Serialize) {
+        self.set(name, Digest::of(serde_json::to_vec(value).unwrap_or_default()));
+    }
+
+    pub(crate) fn key(&self) -> Digest {
+        Digest::of(serde_json::to_vec(&self.0).unwrap_or_default())
+    }
+
+    pub(crate) fn map(&self) -> &BTreeMap<String, String> {
+        &self.0
+    }
+}
+
+/// In words, what differs between what was read before and what would be read now.
+pub(crate) fn differences(
+    before: &BTreeMap<String, String>,
+    now: &BTreeMap<String, String>,
+) -> Vec<String> {
+    let mut why = Vec::new();
+    for (name, value) in now {
+        match before.get(name) {
+            None => why.push(format!("{name} is new")),
+            Some(old) if old != value => {
+                why.push(format!("{name} changed: {} -> {}", shown(old), shown(value)))
+            }
+            Some(_) => {}
+        }
+    }
+    why.extend(
+        before.keys().filter(|name| !now.contains_key(*name)).map(|name| format!("{name} is gone")),
+    );
+    why
+}
+
+fn shown(value: &str) -> String {
+    value.parse::<Digest>().map_or_else(|_| value.to_owned(), |digest| digest.short())
+}
+
+/// The digest of a file's contents.
+pub(crate) fn file(path: &Path) -> Result<Digest, Error> {
+    let open = fs_err::File::open(path).and_then(Digest::of_reader);
+    Ok(open.map_err(Error::io("read", path))?.0)
+}
+
+/// The digest of a folder: names, kinds, whether a file may be executed, contents. What provisioning takes from it, no more.
+pub(crate) fn folder(path: &Path) -> Result<Digest, Error> {
+    let mut hasher = Hasher::new();
+    hash_folder(path, &mut hasher)?;
+    Ok(hasher.finish())
+}
+
+fn hash_folder(path: &Path, hasher: &mut Hasher) -> Result<(), Error> {
+    let mut names: Vec<_> = fs_err::read_dir(path)
+        .and_then(|entries| entries.map(|entry| entry.map(|entry| entry.file_name())).collect())
+        .map_err(Error::io("read", path))?;
+    names.sort_unstable();
+    for name in names {
+        let entry = path.join(&name);
+        let metadata = fs_err::symlink_metadata(&entry).map_err(Error::io("read", &entry))?;
+        hasher.update(name.as_bytes());
+        if metadata.is_dir() {
+            hasher.update([0, b'd']);
+            hash_folder(&entry, hasher)?;
+            hasher.update([0, b'.']);
+        } else if metadata.is_symlink() {
+            let target = fs_err::read_link(&entry).map_err(Error::io("read", &entry))?;
+            hasher.update([0, b'l']);
+            hasher.update(target.as_os_str().as_bytes());
+            hasher.update([0]);
+        } else {
+            let executable = metadata.permissions().mode() & 0o111 != 0;
+            hasher.update([0, if executable { b'x' } else { b'f' }]);
+            hasher.update(file(&entry)?.as_bytes());
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn differences_are_told_in_words() {
+        let before: BTreeMap<_, _> = [("epoch", "1"), ("gone", "x"), ("same", "y")]
+            .map(|(k, v)| (k.to_owned(), v.to_owned()))
+            .into();
+        let now: BTreeMap<_, _> = [("epoch", "2"), ("new", "x"), ("same", "y")]
+            .map(|(k, v)| (k.to_owned(), v.to_owned()))
+            .into();
+        assert_eq!(
+            differences(&before, &now),
+            ["epoch changed: 1 -> 2", "new is new", "gone is gone"]
+        );
+    }
+
+    #[test]
+    fn a_folder_is_what_provisioning_takes_from_it() {
+        let one = tempfile::tempdir().unwrap();
+        let two = tempfile::tempdir().unwrap();
+        for folder in [one.path(), two.path()] {
+            std::fs::create_dir(folder.join("etc")).unwrap();
+            std::fs::write(folder.join("etc/a"), "a").unwrap();
+        }
+        std::fs::set_permissions(two.path().join("etc/a"), std::fs::Permissions::from_mode(0o600))
+            .unwrap();
+        assert_eq!(folder(one.path()).unwrap(), folder(two.path()).unwrap());
+        std::fs::set_permissions(two.path().join("etc/a"), std::fs::Permissions::from_mode(0o700))
+            .unwrap();
+        assert_ne!(folder(one.path()).unwrap(), folder(two.path()).unwrap());
+    }
+}

@@ -1,0 +1,246 @@
+//! Which packages, to the byte, a recipe means.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use overboot_archive::resolve::{Related, batches};
+use overboot_archive::universe::{Origin, RelationField};
+use overboot_archive::{
+    Index, Installed, Package, Policy, Request, ResolveError, Universe, Variant, resolve,
+};
+use overboot_digest::Digest;
+use overboot_recipe::{Base, Lock, LockedArchive, LockedImage, LockedPackage, Recipe};
+
+use crate::error::Error;
+use crate::event::Event;
+use crate::project::Project;
+use crate::sources;
+use crate::transactions::transactions;
+
+/// The package that holds the network boot loaders.
+pub(crate) const LOADERS: &str = "ipxe";
+
+/// The digest of everything in the recipe that says which packages are wanted; see [`Lock::wanted`].
+#[must_use]
+pub fn wanted(recipe: &Recipe) -> Digest {
+    let bases = recipe.bases.iter().map(|(name, base)| {
+        (format!("base/{name}"), (Some(base.variant), None, transactions(&base.provision, true).1))
+    });
+    let overlays = recipe.overlays.iter().map(|(name, overlay)| {
+        let wanted = transactions(&overlay.provision, false).1;
+        (format!("overlay/{name}"), (None, Some(&overlay.base), wanted))
+    });
+    let images: BTreeMap<String, _> = bases.chain(overlays).collect();
+    let text = serde_json::to_vec(&(&recipe.archive, &recipe.kernel.package, images));
+    Digest::of(text.unwrap_or_default())
+}
+
+/// Asks the archive which packages the recipe means today.
+///
+/// # Errors
+/// The archive cannot be reached or trusted, or the packages cannot be had.
+pub fn lock(
+    project: &Project,
+    recipe: &Recipe,
+    progress: &(dyn Fn(Event) + Sync),
+) -> Result<Lock, Error> {
+    let sources = sources::sources(recipe)?;
+    let keyring = sources::keyring(recipe)?;
+    progress(Event::Updating {
+        suites: sources.iter().map(|source| source.suite.clone()).collect(),
+    });
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |now| now.as_secs());
+    let index = Index::update(
+        &project.fetcher(recipe)?,
+        &sources,
+        &keyring,
+        &recipe.archive.architecture,
+        &project.indexes(),
+        now,
+        Policy { check_valid_until: true },
+    )?;
+    let mut universe = Universe::new(&recipe.archive.architecture);
+    for (source, list) in index.lists() {
+        universe.add(&list.text, Origin { source: source.clone(), priority: Origin::USUAL })?;
+    }
+    let mut chosen =
+        Chosen { recipe, universe: &universe, images: BTreeMap::new(), packages: BTreeMap::new() };
+    for (name, base) in &recipe.bases {
+        chosen.base(&format!("base/{name}"), base)?;
+    }
+    for (name, overlay) in &recipe.overlays {
+        let below = chosen.installed(&format!("base/{}", overlay.base));
+        let wanted = transactions(&overlay.provision, false).1;
+        chosen.image(&format!("overlay/{name}"), Variant::Custom, &wanted, below)?;
+    }
+    chosen.kernel(&recipe.kernel.package)?;
+    chosen.single(LOADERS, LOADERS)?;
+    let archives = index.suites.iter().map(|suite| LockedArchive {
+        suite: suite.source.suite.clone(),
+        date: suite.release.date,
+        lists: suite.lists.iter().map(|list| list.sha256).collect(),
+    });
+    Ok(Lock {
+        version: 1,
+        wanted: wanted(recipe),
+        epoch: index.suites.iter().map(|suite| suite.release.date).max().unwrap_or(0),
+        archives: archives.collect(),
+        images: chosen.images,
+        packages: chosen.packages.into_values().collect(),
+    })
+}
+
+/// What has been chosen so far.
+struct Chosen<'u> {
+    recipe: &'u Recipe,
+    universe: &'u Universe,
+    images: BTreeMap<String, LockedImage>,
+    packages: BTreeMap<String, LockedPackage>,
+}
+
+impl<'u> Chosen<'u> {
+    fn base(&mut self, target: &str, base: &Base) -> Result<(), Error> {
+        let variant = match base.variant {
+            overboot_recipe::Variant::Minbase => Variant::Minbase,
+            overboot_recipe::Variant::Standard => Variant::Standard,
+        };
+        self.image(target, variant, &transactions(&base.provision, true).1, Vec::new())
+    }
+
+    /// One image: each transaction on top of the ones before it and of `below`.
+    fn image(
+        &mut self,
+        target: &str,
+        variant: Variant,
+        wanted: &[Vec<String>],
+        mut below: Vec<Installed>,
+    ) -> Result<(), Error> {
+        let mut steps = Vec::new();
+        for (at, names) in wanted.iter().enumerate() {
+            let variant = if at == 0 { variant } else { Variant::Custom };
+            let request = Request {
+                variant,
+                install: names.clone(),
+                base: below.clone(),
+                ..Request::default()
+            };
+            let packages = self.resolve(target, &request)?;
+            below.extend(packages.iter().map(|package| Installed {
+                name: package.name.clone(),
+                version: package.version.clone(),
+            }));
+            let ordered = if variant == Variant::Custom {
+                in_batches(&packages)
+            } else {
+                self.batches_for_an_empty_tree(target, &packages)?
+            };
+            steps.push(self.note(&ordered));
+        }
+        self.images.insert(target.to_owned(), LockedImage { steps });
+        Ok(())
+    }
+
+    /// An empty tree begins with the essential packages and what they need: they are there before any script runs, and are
+    /// configured before anything else is unpacked, since every other package may take them for granted (Policy 3.8).
+    fn batches_for_an_empty_tree(
+        &self,
+        target: &str,
+        packages: &[&'u Package],
+    ) -> Result<Vec<Vec<&'u Package>>, Error> {
+        let request = Request { variant: Variant::Essential, ..Request::default() };
+        let essential: BTreeSet<&str> =
+            self.resolve(target, &request)?.iter().map(|package| package.name.as_str()).collect();
+        let (first, rest): (Vec<&Package>, Vec<&Package>) =
+            packages.iter().partition(|package| essential.contains(package.name.as_str()));
+        let first = in_batches(&first).concat();
+        Ok([vec![first], in_batches(&rest)].concat())
+    }
+
+    fn resolve(&self, target: &str, request: &Request) -> Result<Vec<&'u Package>, Error> {
+        resolve(self.universe, request).map_err(|source| self.unresolved(target, source))
+    }
+
+    /// The error, with the place in the recipe where the package it is about is named.
+    fn unresolved(&self, target: &str, source: ResolveError) -> Error {
+        let word = match &source {
+            ResolveError::Syntax { entry: word, .. }
+            | ResolveError::UnknownPackage { name: word, .. }
+            | ResolveError::VirtualOnly { name: word, .. }
+            | ResolveError::NoSuchVersion { wanted: word, .. }
+            | ResolveError::Excluded { name: word } => word.split([' ', '=']).next(),
+            _ => None,
+        };
+        let place = word.and_then(|word| self.recipe.locate(word)).unwrap_or_default();
+        Error::Resolve { place, target: target.to_owned(), source }
+    }
+
+    fn installed(&self, target: &str) -> Vec<Installed> {
+        let Some(image) = self.images.get(target) else { return Vec::new() };
+        let packages = image.keys().filter_map(|key| self.packages.get(key));
+        packages
+            .filter_map(|package| {
+                Some(Installed {
+                    name: package.name.clone(),
+                    version: package.version.parse().ok()?,
+                })
+            })
+            .collect()
+    }
+
+    /// The kernel alone, without what would make an initrd of another kind for it: from a meta-package, the package with the
+    /// image that it depends on.
+    fn kernel(&mut self, name: &str) -> Result<(), Error> {
+        let image = |name: &str| {
+            let package = self.candidate("kernel", name)?;
+            let depends = package.relations(RelationField::Depends).unwrap_or_default();
+            let names = depends.0.into_iter().flat_map(|one| one.0).map(|relation| relation.name);
+            let mut images = names.filter(|name| name.starts_with("linux-image-"));
+            Ok::<_, Error>(images.next())
+        };
+        let (bare, _) = name.split_once('=').unwrap_or((name, ""));
+        let found = image(bare)?.unwrap_or_else(|| bare.to_owned());
+        self.single("kernel", &found)
+    }
+
+    fn candidate(&self, target: &str, name: &str) -> Result<&'u Package, Error> {
+        let found = self.universe.candidate(name).filter(|package| package.name == name);
+        found.ok_or_else(|| {
+            let near = overboot_recipe::near(name, self.universe.names());
+            let near = near.into_iter().map(str::to_owned).collect();
+            self.unresolved(target, ResolveError::UnknownPackage { name: name.to_owned(), near })
+        })
+    }
+
+    /// One package by itself: only its files are wanted.
+    fn single(&mut self, target: &str, name: &str) -> Result<(), Error> {
+        let package = self.candidate(target, name)?;
+        let steps = vec![self.note(&[vec![package]])];
+        self.images.insert(target.to_owned(), LockedImage { steps });
+        Ok(())
+    }
+
+    fn note(&mut self, batches: &[Vec<&Package>]) -> Vec<Vec<String>> {
+        let mut note = |package: &&Package| {
+            let locked = LockedPackage {
+                name: package.name.clone(),
+                version: package.version.to_string(),
+                architecture: package.architecture.clone(),
+                suite: package.origin.source.suite.clone(),
+                path: package.filename.clone(),
+                size: package.size,
+                sha256: package.sha256,
+            };
+            let key = locked.key();
+            self.packages.insert(key.clone(), locked);
+            key
+        };
+        batches.iter().map(|batch| batch.iter().map(&mut note).collect()).collect()
+    }
+}
+
+fn in_batches<T: Related + Copy>(packages: &[T]) -> Vec<Vec<T>> {
+    batches(packages)
+        .into_iter()
+        .map(|batch| batch.into_iter().map(|at| packages[at]).collect())
+        .collect()
+}

@@ -1,0 +1,367 @@
+//! The steps of a build, and why each must run. Pure: it reads nothing but what it is given.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::str::FromStr;
+
+use overboot_digest::Digest;
+use overboot_recipe::{Lock, Overlay, Provisioner, Recipe};
+
+use crate::error::Error;
+use crate::inputs::{Inputs, differences};
+use crate::lock::LOADERS;
+use crate::record::Record;
+use crate::transactions::{Transaction, transactions};
+
+/// Goes up whenever the same inputs would give another image: then everything is built anew.
+const MAKER: &str = "1";
+
+/// Something that can be built, and the name that it has in the store.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Target {
+    /// The kernel: `kernel`.
+    Kernel,
+    /// The network boot loaders: `ipxe`.
+    Ipxe,
+    /// A layer of modules: `modules/NAME`.
+    Modules(String),
+    /// An initrd: `initrd/NAME`.
+    Initrd(String),
+    /// A base filesystem: `base/NAME`.
+    Base(String),
+    /// An overlay: `overlay/NAME`.
+    Overlay(String),
+    /// A signed boot set: `set/NAME`, for each overlay, and for each base by itself.
+    Set(String),
+}
+
+impl fmt::Display for Target {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Kernel => f.write_str("kernel"),
+            Self::Ipxe => f.write_str("ipxe"),
+            Self::Modules(name) => write!(f, "modules/{name}"),
+            Self::Initrd(name) => write!(f, "initrd/{name}"),
+            Self::Base(name) => write!(f, "base/{name}"),
+            Self::Overlay(name) => write!(f, "overlay/{name}"),
+            Self::Set(name) => write!(f, "set/{name}"),
+        }
+    }
+}
+
+impl FromStr for Target {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let name = |name: &str| name.to_owned();
+        match text.split_once('/') {
+            None if text == "kernel" => Ok(Self::Kernel),
+            None if text == "ipxe" => Ok(Self::Ipxe),
+            Some(("modules", rest)) => Ok(Self::Modules(name(rest))),
+            Some(("initrd", rest)) => Ok(Self::Initrd(name(rest))),
+            Some(("base", rest)) => Ok(Self::Base(name(rest))),
+            Some(("overlay", rest)) => Ok(Self::Overlay(name(rest))),
+            Some(("set", rest)) => Ok(Self::Set(name(rest))),
+            _ => Err(format!(
+                "\"{text}\" is not a target; write kernel, ipxe, modules/NAME, initrd/NAME, base/NAME, overlay/NAME or set/NAME"
+            )),
+        }
+    }
+}
+
+/// What a plan is made from, besides the recipe and the lock.
+#[derive(Debug, Clone, Default)]
+pub struct Given {
+    /// The node program.
+    pub node: Option<Digest>,
+    /// The contents of the files and folders that provisioning takes from the project, by their paths in the recipe.
+    pub sources: BTreeMap<String, Digest>,
+    /// The public half of the key that signs boot sets; none when there is no private key here.
+    pub signer: Option<String>,
+    /// What the store has.
+    pub have: BTreeMap<Target, Record>,
+}
+
+/// One step.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Step {
+    /// What it makes.
+    pub target: Target,
+    /// The digest of everything that it reads.
+    pub key: Digest,
+    /// Why it must run; nothing when what there is was made from the same.
+    pub why: Vec<String>,
+    /// The steps, by their place in the plan, whose results it reads.
+    pub after: Vec<usize>,
+    inputs: Inputs,
+}
+
+impl Step {
+    /// Must it run?
+    #[must_use]
+    pub fn runs(&self) -> bool {
+        !self.why.is_empty()
+    }
+
+    /// Everything that it reads, by name.
+    #[must_use]
+    pub fn inputs(&self) -> &BTreeMap<String, String> {
+        self.inputs.map()
+    }
+}
+
+/// The steps of a build, each after those whose results it reads.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Plan {
+    /// The steps.
+    pub steps: Vec<Step>,
+    /// Boot sets that will not be signed and so not be made, and why.
+    pub left_out: Vec<String>,
+}
+
+impl Plan {
+    /// Is there nothing to do?
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        !self.steps.iter().any(Step::runs)
+    }
+
+    fn place(&self, target: &Target) -> Option<usize> {
+        self.steps.iter().position(|step| step.target == *target)
+    }
+}
+
+impl fmt::Display for Plan {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for step in &self.steps {
+            let target = step.target.to_string();
+            if step.why.is_empty() {
+                writeln!(f, "  {target:<24} unchanged")?;
+            }
+            for (at, why) in step.why.iter().enumerate() {
+                let target = if at == 0 { target.as_str() } else { "" };
+                writeln!(f, "  {target:<24} {} {why}", if at == 0 { "build:" } else { "      " })?;
+            }
+        }
+        for line in &self.left_out {
+            writeln!(f, "  {line}")?;
+        }
+        Ok(())
+    }
+}
+
+/// The key of the tree that a base or an overlay is packed from: the same tree may be packed in several ways.
+pub(crate) fn tree_key(recipe: &Recipe, lock: &Lock, given: &Given, target: &Target) -> Digest {
+    Planner { recipe, lock, given, plan: Plan::default() }.tree_inputs(target).key()
+}
+
+/// Everything the recipe can build.
+#[must_use]
+pub fn targets(recipe: &Recipe) -> Vec<Target> {
+    let mut all = vec![Target::Kernel];
+    all.extend(recipe.modules.keys().cloned().map(Target::Modules));
+    all.extend(recipe.initrds.keys().cloned().map(Target::Initrd));
+    all.extend(recipe.bases.keys().cloned().map(Target::Base));
+    all.extend(recipe.overlays.keys().cloned().map(Target::Overlay));
+    all.push(Target::Ipxe);
+    let bases = recipe.bases.keys().filter(|name| !recipe.overlays.contains_key(*name));
+    all.extend(bases.chain(recipe.overlays.keys()).cloned().map(Target::Set));
+    all
+}
+
+/// The steps to `wanted` (nothing: everything), in an order in which they can be carried out.
+///
+/// # Errors
+/// A target that the recipe does not describe.
+pub fn plan(recipe: &Recipe, lock: &Lock, given: &Given, wanted: &[Target]) -> Result<Plan, Error> {
+    let all = targets(recipe);
+    if let Some(unknown) = wanted.iter().find(|target| !all.contains(target)) {
+        let names: Vec<String> = all.iter().map(ToString::to_string).collect();
+        let near = overboot_recipe::near(&unknown.to_string(), names.iter().map(String::as_str))
+            .join(", ");
+        let help = if near.is_empty() {
+            format!("it has: {}", names.join(", "))
+        } else {
+            format!("did you mean {near}?")
+        };
+        return Err(Error::told(format!("the recipe has no {unknown}"), help));
+    }
+    let mut planner = Planner { recipe, lock, given, plan: Plan::default() };
+    for target in if wanted.is_empty() { &all } else { wanted } {
+        planner.add(target);
+    }
+    Ok(planner.plan)
+}
+
+struct Planner<'a> {
+    recipe: &'a Recipe,
+    lock: &'a Lock,
+    given: &'a Given,
+    plan: Plan,
+}
+
+impl Planner<'_> {
+    /// Adds the step to `target`, and before it those it needs; returns its place.
+    fn add(&mut self, target: &Target) -> Option<usize> {
+        if let Some(place) = self.plan.place(target) {
+            return Some(place);
+        }
+        let (inputs, after) = match target {
+            Target::Kernel => (self.kernel(), Vec::new()),
+            Target::Ipxe => (self.packages(LOADERS), Vec::new()),
+            Target::Modules(name) => {
+                let mut inputs = self.kernel();
+                inputs.set("patterns", self.recipe.modules.get(name)?.include.join(" "));
+                (inputs, Vec::new())
+            }
+            Target::Initrd(name) => {
+                let mut inputs = self.kernel();
+                inputs.set("patterns", self.recipe.initrds.get(name)?.modules.join(" "));
+                inputs.set(
+                    "node program",
+                    self.given.node.map(|n| n.to_string()).unwrap_or_default(),
+                );
+                inputs.set("trusted keys", self.recipe.project.trust.join(" "));
+                (inputs, Vec::new())
+            }
+            Target::Base(name) => {
+                let mut inputs = self.tree_inputs(target);
+                inputs.set("compression", word(&self.recipe.bases.get(name)?.compression));
+                (inputs, Vec::new())
+            }
+            Target::Overlay(name) => {
+                let overlay = self.recipe.overlays.get(name)?;
+                let base = self.add(&Target::Base(overlay.base.clone()))?;
+                let mut inputs = self.tree_inputs(target);
+                inputs.set("compression", word(&overlay.compression));
+                (inputs, vec![base])
+            }
+            Target::Set(name) => self.set(name)?,
+        };
+        let key = inputs.key();
+        let why = match self.given.have.get(target) {
+            None => vec!["not built yet".to_owned()],
+            Some(record) if record.key == key => Vec::new(),
+            Some(record) => differences(&record.inputs, inputs.map()),
+        };
+        self.plan.steps.push(Step { target: target.clone(), key, why, after, inputs });
+        Some(self.plan.steps.len() - 1)
+    }
+
+    fn start(&self) -> Inputs {
+        let mut inputs = Inputs::default();
+        inputs.set("maker", MAKER);
+        inputs.set("epoch", self.lock.epoch);
+        inputs
+    }
+
+    fn kernel(&self) -> Inputs {
+        self.packages("kernel")
+    }
+
+    fn packages(&self, target: &str) -> Inputs {
+        let mut inputs = self.start();
+        for package in self.lock.steps(target).concat().concat() {
+            inputs.set(
+                format!("package {}", package.name),
+                format!("{} {}", package.version, package.sha256),
+            );
+        }
+        inputs
+    }
+
+    /// What the tree of a base or overlay is made from.
+    fn tree_inputs(&self, target: &Target) -> Inputs {
+        let mut inputs = self.packages(&target.to_string());
+        let provision: &[Provisioner] = match target {
+            Target::Base(name) => match self.recipe.bases.get(name) {
+                Some(base) => {
+                    inputs.set("variant", word(&base.variant));
+                    inputs.set_digest("path filters", &(&base.path_exclude, &base.path_include));
+                    inputs.set("apt sources", Digest::of(crate::sources::apt_sources(self.recipe)));
+                    &base.provision
+                }
+                None => &[],
+            },
+            Target::Overlay(name) => match self.recipe.overlays.get(name) {
+                Some(overlay) => {
+                    let base = Target::Base(overlay.base.clone());
+                    inputs.set(base.to_string(), self.tree_inputs(&base).key());
+                    &overlay.provision
+                }
+                None => &[],
+            },
+            _ => &[],
+        };
+        // The order of packages is an input too: it is the order of unpacking.
+        inputs.set_digest(
+            "package order",
+            &self.lock.images.get(&target.to_string()).map(|i| &i.steps),
+        );
+        for (at, step) in
+            transactions(provision, matches!(target, Target::Base(_))).0.iter().enumerate()
+        {
+            let at = at + 1;
+            match step {
+                Transaction::Packages(_) => inputs.set(format!("step {at}"), "packages"),
+                Transaction::Files(path) => {
+                    inputs.set(format!("step {at} files {}", path.display()), self.source(path))
+                }
+                Transaction::Script(path) => {
+                    inputs.set(format!("step {at} script {}", path.display()), self.source(path))
+                }
+                Transaction::Users(users) => inputs.set_digest(format!("step {at} users"), users),
+            }
+        }
+        inputs
+    }
+
+    fn source(&self, path: &std::path::Path) -> String {
+        let digest = self.given.sources.get(&path.display().to_string());
+        digest.map(ToString::to_string).unwrap_or_default()
+    }
+
+    /// A boot set: its parts and whoever signs it.
+    fn set(&mut self, name: &str) -> Option<(Inputs, Vec<usize>)> {
+        let overlay: Option<&Overlay> = self.recipe.overlays.get(name);
+        let base = overlay.map_or(name, |overlay| overlay.base.as_str()).to_owned();
+        let parts = [
+            Some(Target::Kernel),
+            only(&self.recipe.initrds).map(Target::Initrd),
+            only(&self.recipe.modules).map(Target::Modules),
+            Some(Target::Base(base)),
+            overlay.map(|_| Target::Overlay(name.to_owned())),
+        ];
+        if self.recipe.initrds.is_empty() {
+            self.plan
+                .left_out
+                .push(format!("set/{name} is left out: the recipe has no [initrd.NAME]"));
+            return None;
+        }
+        let Some(signer) = self.given.signer.clone() else {
+            let why = "there is no private key here to sign it with";
+            self.plan.left_out.push(format!("set/{name} is left out: {why} (see `overboot init`)"));
+            return None;
+        };
+        let mut inputs = self.start();
+        inputs.set("command line", &self.recipe.kernel.cmdline);
+        inputs.set("signer", signer);
+        let mut after = Vec::new();
+        for part in parts.into_iter().flatten() {
+            let place = self.add(&part)?;
+            inputs.set(part.to_string(), self.plan.steps[place].key);
+            after.push(place);
+        }
+        Some((inputs, after))
+    }
+}
+
+/// The one that boot sets take: `default`, or the only one.
+pub(crate) fn only<T>(named: &BTreeMap<String, T>) -> Option<String> {
+    let name = named.get_key_value("default").or_else(|| named.first_key_value());
+    name.map(|(name, _)| name.clone())
+}
+
+fn word(value: &impl serde::Serialize) -> String {
+    serde_json::to_value(value).ok().and_then(|v| v.as_str().map(str::to_owned)).unwrap_or_default()
+}

@@ -1,0 +1,157 @@
+//! The folders of a project, and the lock that keeps two builds of it apart.
+
+use std::num::NonZeroUsize;
+use std::path::{Path, PathBuf};
+
+use overboot_archive::{FetchOptions, Fetcher, PackageStore};
+use overboot_recipe::Recipe;
+use overboot_store::Store;
+
+use crate::error::Error;
+
+/// How a build is to be done: what is no part of the recipe, and has no part in what comes out.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// Where packages and indexes are kept; several projects may share it. `None`: in the project.
+    pub cache: Option<PathBuf>,
+    /// Never touch the network.
+    pub offline: bool,
+    /// How many threads may work at once.
+    pub threads: NonZeroUsize,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        let threads = std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
+        Self { cache: None, offline: false, threads }
+    }
+}
+
+/// A project's folder.
+#[derive(Debug, Clone)]
+pub struct Project {
+    folder: PathBuf,
+    options: Options,
+}
+
+impl Project {
+    /// The project in `folder`.
+    ///
+    /// # Errors
+    /// The folder is not there.
+    pub fn open(folder: &Path, options: Options) -> Result<Self, Error> {
+        let folder = fs_err::canonicalize(folder).map_err(Error::io("find the project", folder))?;
+        Ok(Self { folder, options })
+    }
+
+    /// Where it is.
+    #[must_use]
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// How it is to be built.
+    #[must_use]
+    pub fn options(&self) -> &Options {
+        &self.options
+    }
+
+    /// Everything that is built: an OCI image layout.
+    #[must_use]
+    pub fn store_folder(&self) -> PathBuf {
+        self.folder.join("store")
+    }
+
+    /// The store, made where it is missing.
+    ///
+    /// # Errors
+    /// It cannot be made or is none.
+    pub fn store(&self) -> Result<Store, Error> {
+        Ok(Store::open_or_create(self.store_folder())?)
+    }
+
+    fn private(&self) -> PathBuf {
+        self.folder.join(".overboot")
+    }
+
+    fn cache(&self) -> PathBuf {
+        self.options.cache.clone().unwrap_or_else(|| self.private().join("cache"))
+    }
+
+    /// Package lists, verified.
+    #[must_use]
+    pub fn indexes(&self) -> PathBuf {
+        self.cache().join("indexes")
+    }
+
+    /// Package files.
+    ///
+    /// # Errors
+    /// The folder cannot be made.
+    pub fn packages(&self) -> Result<PackageStore, Error> {
+        Ok(PackageStore::open(self.cache().join("packages"))?)
+    }
+
+    /// Root trees that a later step needs, each under the key of what it was made from.
+    #[must_use]
+    pub(crate) fn trees(&self) -> PathBuf {
+        self.private().join("trees")
+    }
+
+    /// What is being made. Nothing in it is of use to a later build.
+    #[must_use]
+    pub(crate) fn scratch(&self) -> PathBuf {
+        self.private().join("scratch")
+    }
+
+    /// The one who fetches.
+    ///
+    /// # Errors
+    /// The proxy is none.
+    pub fn fetcher(&self, recipe: &Recipe) -> Result<Fetcher, Error> {
+        let options = FetchOptions {
+            proxy: recipe.archive.proxy.clone(),
+            offline: self.options.offline,
+            ..FetchOptions::default()
+        };
+        Ok(Fetcher::new(options)?)
+    }
+
+    /// Keeps other builds of this project out until it is dropped, and clears away what a killed one left behind.
+    ///
+    /// # Errors
+    /// [`Error::Busy`].
+    pub(crate) fn occupy(&self) -> Result<Occupied, Error> {
+        let private = self.private();
+        fs_err::create_dir_all(&private).map_err(Error::io("make", &private))?;
+        let path = private.join("lock");
+        let file = std::fs::File::create(&path).map_err(Error::io("make", &path))?;
+        match file.try_lock() {
+            Ok(()) => {}
+            Err(std::fs::TryLockError::WouldBlock) => return Err(Error::Busy),
+            Err(std::fs::TryLockError::Error(source)) => {
+                return Err(Error::io("lock", &path)(source));
+            }
+        }
+        let scratch = self.scratch();
+        overboot_rootfs::remove_tree(&scratch)?;
+        for folder in [&scratch, &self.trees()] {
+            fs_err::create_dir_all(folder).map_err(Error::io("make", folder))?;
+        }
+        Ok(Occupied { scratch, _file: file })
+    }
+}
+
+/// The project is ours while this lives.
+#[derive(Debug)]
+pub(crate) struct Occupied {
+    scratch: PathBuf,
+    _file: std::fs::File,
+}
+
+impl Drop for Occupied {
+    fn drop(&mut self) {
+        // What cannot be removed now is removed by the next build.
+        let _ = overboot_rootfs::remove_tree(&self.scratch);
+    }
+}

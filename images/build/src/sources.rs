@@ -1,0 +1,116 @@
+//! Where a recipe's packages come from: suites, mirrors, keys.
+
+use overboot_archive::{Keyring, Source, keyrings, mirror};
+use overboot_recipe::{LockedPackage, Recipe};
+
+use crate::error::Error;
+
+/// The suites of a recipe with the mirror of each, main suite first.
+///
+/// # Errors
+/// No mirror is known for the security suite.
+pub fn sources(recipe: &Recipe) -> Result<Vec<Source>, Error> {
+    let archive = &recipe.archive;
+    let main = main_mirror(recipe);
+    let components = archive.components.join(" ");
+    let mut found = vec![Source::new(&main, &archive.suite, &components)];
+    // Debian's unstable has neither.
+    let moving = matches!(archive.suite.as_str(), "sid" | "unstable" | "experimental");
+    if archive.updates && !moving {
+        found.push(Source::new(&main, &format!("{}-updates", archive.suite), &components));
+    }
+    if archive.security && !moving {
+        let named = archive.mirror.as_deref().and_then(mirror::security_sibling);
+        let hosts = || mirror::host_security_mirror(distribution(&archive.suite));
+        let security = if archive.mirror.is_some() { named } else { hosts() };
+        let security = security.or_else(|| mirror::security_sibling(&main)).ok_or_else(|| {
+            Error::told(
+                format!("no security archive is known beside the mirror {main}"),
+                "write `security = false` in [archive], or a mirror whose path ends with /debian or /ubuntu",
+            )
+        })?;
+        found.push(Source::new(&security, &format!("{}-security", archive.suite), &components));
+    }
+    Ok(found)
+}
+
+/// The keys that the archive must be signed with.
+///
+/// # Errors
+/// The recipe's file cannot be read, or no keys ship for the suite.
+pub fn keyring(recipe: &Recipe) -> Result<Keyring, Error> {
+    let suite = &recipe.archive.suite;
+    if let Some(path) = &recipe.archive.keyring {
+        let path = recipe.folder.join(path);
+        let bytes = fs_err::read(&path).map_err(Error::io("read the archive's keys in", &path))?;
+        return Keyring::from_bytes(&bytes).map_err(|error| {
+            Error::told(
+                format!("{} holds no archive keys: {error}", path.display()),
+                "give OpenPGP public keys, binary or armored",
+            )
+        });
+    }
+    keyrings::builtin(suite).ok_or_else(|| {
+        Error::told(
+            format!("no keys ship for the suite \"{suite}\""),
+            format!(
+                "is it spelled right? If it is, name its keys: keyring = \"keys/{suite}.gpg\" in [archive] of overboot.toml"
+            ),
+        )
+    })
+}
+
+/// Where a locked package can be fetched.
+///
+/// # Errors
+/// As [`sources`].
+pub fn url(recipe: &Recipe, package: &LockedPackage) -> Result<String, Error> {
+    let sources = sources(recipe)?;
+    let found = sources.iter().find(|source| source.suite == package.suite);
+    Ok(found.or(sources.first()).map(|source| source.url(&package.path)).unwrap_or_default())
+}
+
+/// What an image's own apt is told: the recipe's mirror, or the distribution's; never the build host's, which is no part of
+/// the recipe.
+#[must_use]
+pub fn apt_sources(recipe: &Recipe) -> String {
+    let archive = &recipe.archive;
+    let distribution = distribution(&archive.suite);
+    let fallback = || mirror::fallback_mirror(distribution).map(str::to_owned);
+    let Some(main) = archive.mirror.clone().or_else(fallback) else { return String::new() };
+    let keys = format!("/usr/share/keyrings/{distribution}-archive-keyring.gpg");
+    let components = archive.components.join(" ");
+    let stanza = |uri: &str, suites: &str| {
+        format!(
+            "Types: deb\nURIs: {uri}\nSuites: {suites}\nComponents: {components}\nSigned-By: {keys}\n"
+        )
+    };
+    let mut suites = archive.suite.clone();
+    if archive.updates {
+        suites.push_str(&format!(" {}-updates", archive.suite));
+    }
+    let mut text = stanza(&main, &suites);
+    if archive.security
+        && let Some(security) = mirror::security_sibling(&main)
+    {
+        text.push('\n');
+        text.push_str(&stanza(&security, &format!("{}-security", archive.suite)));
+    }
+    text
+}
+
+fn main_mirror(recipe: &Recipe) -> String {
+    let distribution = distribution(&recipe.archive.suite);
+    let named = recipe.archive.mirror.clone();
+    named
+        .or_else(|| mirror::host_mirror(distribution))
+        .or_else(|| mirror::fallback_mirror(distribution).map(str::to_owned))
+        .unwrap_or_default()
+}
+
+/// Whose suite is it? Ubuntu's are named here; everything else is Debian's, or says its mirror.
+fn distribution(suite: &str) -> &'static str {
+    const UBUNTU: [&str; 8] =
+        ["bionic", "focal", "jammy", "noble", "plucky", "questing", "resolute", "devel"];
+    if UBUNTU.contains(&suite) { "ubuntu" } else { "debian" }
+}

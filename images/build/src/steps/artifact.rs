@@ -1,0 +1,85 @@
+//! An image and its record into the store.
+
+use overboot_store::{ArtifactManifest, BlobWriter, Layer, Store};
+
+use crate::error::Error;
+use crate::execute::Context;
+use crate::plan::{Step, Target};
+use crate::record::Record;
+
+/// The media type of records.
+const RECORD: &str = "application/vnd.overboot.record.v1+json";
+
+/// What an image's maker knows of it.
+#[derive(Debug, Default)]
+pub(crate) struct Made {
+    pub(crate) packages: Vec<String>,
+    pub(crate) entries: u64,
+    pub(crate) unpacked: u64,
+    pub(crate) facts: Vec<(&'static str, String)>,
+}
+
+/// Writes an image by `write` and gives it the step's target as its name. Returns its size.
+pub(crate) fn publish(
+    context: &Context<'_>,
+    step: &Step,
+    format: &str,
+    write: impl FnOnce(&mut BlobWriter) -> Result<Made, Error>,
+) -> Result<u64, Error> {
+    let mut blob = context.store.blob_writer()?;
+    let made = write(&mut blob)?;
+    let descriptor = blob.commit()?;
+    let layer = Layer::new(&media_type(&step.target, format), descriptor);
+    publish_layers(context, step, vec![layer], made)?;
+    Ok(descriptor.size)
+}
+
+/// Names layers that are in the store already.
+pub(crate) fn publish_layers(
+    context: &Context<'_>,
+    step: &Step,
+    layers: Vec<Layer>,
+    made: Made,
+) -> Result<(), Error> {
+    let record = Record {
+        target: step.target.to_string(),
+        key: step.key,
+        inputs: step.inputs().clone(),
+        packages: made.packages,
+        entries: made.entries,
+        unpacked: made.unpacked,
+        facts: made.facts.into_iter().map(|(name, value)| (name.to_owned(), value)).collect(),
+    };
+    let record = serde_json::to_vec(&record).unwrap_or_default();
+    let record = context.store.put_bytes(&record)?;
+    let mut layers = layers.into_iter();
+    let Some(first) = layers.next() else { return Ok(()) };
+    let manifest = ArtifactManifest::new(&artifact_type(&step.target), first);
+    let manifest = layers.fold(manifest, ArtifactManifest::with_layer).with_record(RECORD, record);
+    context.store.publish(&step.target.to_string(), &manifest)?;
+    Ok(())
+}
+
+/// The record of what the store has under a target's name; nothing where it has none, or one that is not of ours.
+pub(crate) fn record(store: &Store, target: &Target) -> Result<Option<Record>, Error> {
+    let Some(artifact) = store.get(&target.to_string())? else { return Ok(None) };
+    let Some(record) = artifact.record() else { return Ok(None) };
+    let whole = artifact.manifest.layers.iter().all(|layer| store.has_blob(layer.descriptor()));
+    if !whole {
+        return Ok(None);
+    }
+    let path = store.blob_path(&record.digest);
+    Ok(fs_err::read(path).ok().and_then(|bytes| serde_json::from_slice(&bytes).ok()))
+}
+
+/// `application/vnd.overboot.base.v1`.
+fn artifact_type(target: &Target) -> String {
+    let name = target.to_string();
+    let kind = name.split('/').next().unwrap_or_default().to_owned();
+    format!("application/vnd.overboot.{kind}.v1")
+}
+
+/// `application/vnd.overboot.base.v1.squashfs`.
+pub(crate) fn media_type(target: &Target, format: &str) -> String {
+    format!("{}.{format}", artifact_type(target))
+}

@@ -1,0 +1,72 @@
+//! A tree into a base or an overlay.
+
+use overboot_pack::{Facts, ScanOptions, image, overlay as upper};
+use overboot_recipe::Compression;
+use overboot_squashfs::{Compression as Squash, Options};
+
+use super::artifact::{Made, publish};
+use super::tree;
+use crate::error::Error;
+use crate::execute::Context;
+use crate::plan::Step;
+
+/// Zstandard's strongest level that needs no more memory to read than the ones below it. Packing is done once, and every node
+/// fetches it.
+const ZSTD_LEVEL: i32 = 19;
+
+pub(crate) fn base(context: &Context<'_>, step: &Step, name: &str) -> Result<u64, Error> {
+    let tree = tree::base(context, name)?;
+    let compression = context.recipe.bases.get(name).map_or(Compression::Zstd, |b| b.compression);
+    context.log(&step.target)("packing");
+    publish(context, step, "squashfs", |out| {
+        let options = options(context, compression);
+        let packed = image::write_squashfs(&tree, &scan(context), &options, out, &mut |_| {})?;
+        Ok(made(context, step, &packed.facts))
+    })
+}
+
+pub(crate) fn overlay(context: &Context<'_>, step: &Step, name: &str) -> Result<u64, Error> {
+    let tree = tree::upper(context, name)?;
+    let compression =
+        context.recipe.overlays.get(name).map_or(Compression::Zstd, |o| o.compression);
+    context.log(&step.target)("packing");
+    publish(context, step, "squashfs", |out| {
+        let options = options(context, compression);
+        let packed = upper::write_squashfs(&tree, &scan(context), &options, out, &mut |_| {})?;
+        Ok(made(context, step, &packed.facts))
+    })
+}
+
+/// How squashfs images are written; also for modules.
+pub(crate) fn options(context: &Context<'_>, compression: Compression) -> Options {
+    Options {
+        compression: match compression {
+            Compression::Zstd => Squash::Zstd { level: ZSTD_LEVEL },
+            Compression::Xz => Squash::Xz,
+            Compression::Gzip => Squash::Gzip { level: 9 },
+            Compression::Lz4 => Squash::Lz4,
+        },
+        threads: context.project.options().threads,
+        modification_time: time(context),
+        ..Options::default()
+    }
+}
+
+/// The time of everything that has none of its own: squashfs and cpio count seconds in 32 bits.
+pub(crate) fn time(context: &Context<'_>) -> u32 {
+    u32::try_from(context.lock.epoch).unwrap_or(u32::MAX)
+}
+
+fn scan(context: &Context<'_>) -> ScanOptions {
+    ScanOptions { latest_mtime: time(context), ..ScanOptions::default() }
+}
+
+fn made(context: &Context<'_>, step: &Step, facts: &Facts) -> Made {
+    let packages = context.lock.images.get(&step.target.to_string());
+    Made {
+        packages: packages.map(|image| image.keys().cloned().collect()).unwrap_or_default(),
+        entries: facts.names(),
+        unpacked: facts.bytes,
+        facts: Vec::new(),
+    }
+}

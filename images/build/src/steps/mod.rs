@@ -1,0 +1,50 @@
+//! How each kind of target is made.
+//!
+//! - [`kernel`]: kernel, modules, initrd, boot loaders: from a package's files alone.
+//! - [`tree`]: the root trees that images are packed from.
+//! - [`image`]: a tree into a base or an overlay.
+//! - [`set`]: the signed boot set.
+//! - [`artifact`]: an image and its record into the store.
+
+mod artifact;
+mod image;
+mod kernel;
+mod set;
+mod tree;
+
+use overboot_recipe::Recipe;
+
+use crate::error::Error;
+use crate::execute::Context;
+use crate::lock::LOADERS;
+use crate::plan::{Step, Target};
+
+pub(crate) use artifact::record;
+pub(crate) use tree::sweep as sweep_trees;
+
+/// Makes what the step is for; returns its size.
+pub(crate) fn run(context: &Context<'_>, step: &Step) -> Result<u64, Error> {
+    match &step.target {
+        Target::Kernel => kernel::kernel(context, step),
+        Target::Ipxe => kernel::loaders(context, step),
+        Target::Modules(name) => kernel::modules(context, step, name),
+        Target::Initrd(name) => kernel::initrd(context, step, name),
+        Target::Base(name) => image::base(context, step, name),
+        Target::Overlay(name) => image::overlay(context, step, name),
+        Target::Set(name) => set::set(context, step, name),
+    }
+}
+
+/// The images of the lock whose packages a step reads.
+pub(crate) fn reads(recipe: &Recipe, target: &Target) -> Vec<String> {
+    match target {
+        Target::Kernel | Target::Modules(_) | Target::Initrd(_) => vec!["kernel".to_owned()],
+        Target::Ipxe => vec![LOADERS.to_owned()],
+        Target::Base(_) => vec![target.to_string()],
+        Target::Overlay(name) => {
+            let base = recipe.overlays.get(name).map(|overlay| format!("base/{}", overlay.base));
+            base.into_iter().chain([target.to_string()]).collect()
+        }
+        Target::Set(_) => Vec::new(),
+    }
+}

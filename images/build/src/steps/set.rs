@@ -1,0 +1,82 @@
+//! The signed boot set.
+
+use overboot_bootset::{Blob, BootSet, Layer as SetLayer, LayerFormat};
+use overboot_store::{Artifact, Layer};
+
+use super::artifact::{Made, media_type, publish_layers};
+use crate::error::Error;
+use crate::execute::Context;
+use crate::plan::{Step, Target, only};
+
+/// What a node needs besides its layers: the kernel, its page tables, the running system and room to write.
+const ROOM: u64 = 256 << 20;
+
+pub(crate) fn set(context: &Context<'_>, step: &Step, name: &str) -> Result<u64, Error> {
+    let recipe = context.recipe;
+    let Some(signer) = context.signer else {
+        return Err(Error::told("there is no key to sign boot sets with", "see `overboot init`"));
+    };
+    let overlay = recipe.overlays.get(name);
+    let base = overlay.map_or(name, |overlay| overlay.base.as_str());
+    let initrd = only(&recipe.initrds).unwrap_or_default();
+    let modules = only(&recipe.modules);
+    let kernel = blob(&find(context, &Target::Kernel)?);
+    let initrd = find(context, &Target::Initrd(initrd))?;
+    let modules = modules.map(|name| layer(context, Target::Modules(name))).transpose()?;
+    let base = layer(context, Target::Base(base.to_owned()))?;
+    let overlays = overlay.map(|_| layer(context, Target::Overlay(name.to_owned()))).transpose()?;
+    let mut set = BootSet {
+        format: BootSet::FORMAT,
+        name: name.to_owned(),
+        kernel,
+        initrd: vec![blob(&initrd)],
+        modules,
+        base,
+        overlays: overlays.into_iter().collect(),
+        cmdline: recipe.kernel.cmdline.clone(),
+        ram_min: 0,
+    };
+    // The initrd stands in memory unpacked beside the layers until the root has been switched.
+    let unpacked = super::artifact::record(
+        context.store,
+        &Target::Initrd(only(&recipe.initrds).unwrap_or_default()),
+    )?;
+    set.ram_min = set.layer_bytes() + unpacked.map_or(0, |record| record.unpacked) + ROOM;
+    let bytes = set.to_bytes()?;
+    let signature = signer.sign(&bytes, name)?;
+    let json = context.store.put_bytes(&bytes)?;
+    let signature = context.store.put_bytes(signature.as_bytes())?;
+    let layers = vec![
+        Layer::new(&media_type(&step.target, "json"), json),
+        Layer::new(&media_type(&step.target, "minisig"), signature),
+    ];
+    let facts = vec![("layers", set.layers().count().to_string())];
+    let made = Made { unpacked: set.layer_bytes(), facts, ..Made::default() };
+    publish_layers(context, step, layers, made)?;
+    Ok(set.layer_bytes())
+}
+
+fn find(context: &Context<'_>, target: &Target) -> Result<Artifact, Error> {
+    let found = context.store.get(&target.to_string())?;
+    found.ok_or_else(|| {
+        Error::told(
+            format!("{target} is not in the store"),
+            format!("run `overboot build {target}`"),
+        )
+    })
+}
+
+fn blob(artifact: &Artifact) -> Blob {
+    Blob { digest: artifact.layer().digest, size: artifact.layer().size }
+}
+
+fn layer(context: &Context<'_>, target: Target) -> Result<SetLayer, Error> {
+    let artifact = find(context, &target)?;
+    let path = context.store.blob_path(&artifact.layer().digest);
+    let open = fs_err::File::open(&path).map_err(Error::io("read", &path))?;
+    // `base/base` is the layer `base`, `overlay/discovery` the layer `discovery`.
+    let name = target.to_string();
+    let name = name.rsplit('/').next().unwrap_or_default();
+    SetLayer::of_reader(name, LayerFormat::Squashfs, std::io::BufReader::new(open))
+        .map_err(Error::io("read", &path))
+}

@@ -1,0 +1,164 @@
+//! The root trees that images are packed from, each kept under the key of what it was made from.
+
+use std::path::{Path, PathBuf};
+use std::sync::PoisonError;
+
+use overboot_digest::Digest;
+use overboot_recipe::{Provisioner, Sudo};
+use overboot_rootfs::{Filters, Package, Root, identity, install, layered, provision};
+
+use crate::error::Error;
+use crate::execute::Context;
+use crate::lock::LOADERS;
+use crate::plan::{Target, tree_key};
+use crate::sources::apt_sources;
+use crate::transactions::{Transaction, transactions};
+
+/// The files of an image's packages, as they are in them: for packages of which only files are wanted.
+pub(crate) fn files(context: &Context<'_>, image: &str) -> Result<PathBuf, Error> {
+    kept(context, &files_name(context, image), |folder| {
+        for package in context.lock.steps(image).concat().concat() {
+            let package = context.package_file(package)?;
+            overboot_rootfs::extract(&package, folder)?;
+        }
+        Ok(())
+    })
+}
+
+/// A base's tree.
+pub(crate) fn base(context: &Context<'_>, name: &str) -> Result<PathBuf, Error> {
+    let target = Target::Base(name.to_owned());
+    let Some(base) = context.recipe.bases.get(name) else { return Err(gone(&target)) };
+    kept(context, &base_name(context, name), |folder| {
+        let root = Root::open(folder)?;
+        let filters = Filters::new(&base.path_exclude, &base.path_include);
+        if !filters.is_empty() {
+            // apt on the node must keep to the same rule.
+            root.write("etc/dpkg/dpkg.cfg.d/overboot", 0o644, filters.to_dpkg_cfg().as_bytes())?;
+        }
+        let sources = apt_sources(context.recipe);
+        root.write("etc/apt/sources.list.d/overboot.sources", 0o644, sources.as_bytes())?;
+        provision_all(context, &target, &root, &base.provision, &filters)?;
+        identity::remove(&root)?;
+        Ok(())
+    })
+}
+
+/// The upper tree of an overlay, in a folder of its own that the next build clears away.
+pub(crate) fn upper(context: &Context<'_>, name: &str) -> Result<PathBuf, Error> {
+    let target = Target::Overlay(name.to_owned());
+    let Some(overlay) = context.recipe.overlays.get(name) else { return Err(gone(&target)) };
+    let lower = base(context, &overlay.base)?;
+    let filters = context
+        .recipe
+        .bases
+        .get(&overlay.base)
+        .map(|base| Filters::new(&base.path_exclude, &base.path_include));
+    let scratch = context.project.scratch().join(format!("overlay-{name}"));
+    let [upper, work, merged] = ["upper", "work", "merged"].map(|folder| scratch.join(folder));
+    layered::on_top(&lower, &upper, &work, &merged, |root| -> Result<(), Error> {
+        provision_all(context, &target, root, &overlay.provision, &filters.unwrap_or_default())?;
+        identity::remove(root)?;
+        Ok(())
+    })?;
+    Ok(upper)
+}
+
+fn provision_all(
+    context: &Context<'_>,
+    target: &Target,
+    root: &Root,
+    steps: &[Provisioner],
+    filters: &Filters,
+) -> Result<(), Error> {
+    let log = context.log(target);
+    let epoch = context.lock.epoch;
+    let threads = context.project.options().threads.get();
+    let locked = context.lock.steps(&target.to_string());
+    for step in transactions(steps, matches!(target, Target::Base(_))).0 {
+        match step {
+            Transaction::Packages(at) => {
+                let batches = locked.get(at).map(Vec::as_slice).unwrap_or_default();
+                let batches: Vec<Vec<Package>> = batches
+                    .iter()
+                    .map(|batch| {
+                        batch.iter().map(|package| context.package_file(package)).collect()
+                    })
+                    .collect::<Result<_, Error>>()?;
+                install(root, &batches, filters, epoch, threads, &log)?;
+            }
+            Transaction::Files(path) => {
+                log(&format!("files {}", path.display()));
+                provision::files(root, &context.project.folder().join(path), epoch)?;
+            }
+            Transaction::Script(path) => {
+                log(&format!("script {}", path.display()));
+                provision::script(root, &context.project.folder().join(path), epoch, &log)?;
+            }
+            Transaction::Users(users) => {
+                for user in users {
+                    log(&format!("user {}", user.name));
+                    let user = provision::User {
+                        name: &user.name,
+                        system: user.system,
+                        shell: &user.shell,
+                        groups: &user.groups,
+                        sudo: user.sudo == Some(Sudo::Nopasswd),
+                    };
+                    provision::user(root, &user, epoch, &log)?;
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+/// The tree of that name: the one that is there, or a new one, which gets its name only when it is whole.
+fn kept(
+    context: &Context<'_>,
+    name: &str,
+    make: impl FnOnce(&Path) -> Result<(), Error>,
+) -> Result<PathBuf, Error> {
+    let turn = context.turn_for(name);
+    let _turn = turn.lock().unwrap_or_else(PoisonError::into_inner);
+    let path = context.project.trees().join(name);
+    if path.is_dir() {
+        return Ok(path);
+    }
+    let aside = context.project.scratch().join(name);
+    fs_err::create_dir_all(&aside).map_err(Error::io("make", &aside))?;
+    make(&aside)?;
+    fs_err::rename(&aside, &path).map_err(Error::io("name the tree", &path))?;
+    Ok(path)
+}
+
+/// Removes the trees that this recipe and lock do not need.
+pub(crate) fn sweep(context: &Context<'_>) -> Result<(), Error> {
+    let folder = context.project.trees();
+    let mut needed = vec![files_name(context, "kernel"), files_name(context, LOADERS)];
+    needed.extend(context.recipe.bases.keys().map(|name| base_name(context, name)));
+    let entries = fs_err::read_dir(&folder).map_err(Error::io("read", &folder))?;
+    for entry in entries {
+        let entry = entry.map_err(Error::io("read", &folder))?;
+        if !needed.iter().any(|name| entry.file_name() == **name) {
+            overboot_rootfs::remove_tree(&entry.path())?;
+        }
+    }
+    Ok(())
+}
+
+fn files_name(context: &Context<'_>, image: &str) -> String {
+    let packages = context.lock.steps(image).concat().concat();
+    let key = Digest::of(packages.iter().map(|package| package.sha256.hex()).collect::<String>());
+    format!("{image}-{}", key.short())
+}
+
+fn base_name(context: &Context<'_>, name: &str) -> String {
+    let target = Target::Base(name.to_owned());
+    let key = tree_key(context.recipe, context.lock, context.given, &target);
+    format!("base-{name}-{}", key.short())
+}
+
+fn gone(target: &Target) -> Error {
+    Error::told(format!("the recipe has no {target}"), "run `overboot plan` to see what it has")
+}
