@@ -19,6 +19,12 @@ pub struct Session {
     /// Since when it is in that boot.
     #[serde(default)]
     pub boot_since: Timestamp,
+    /// The kernel's name for that boot, once the node has told it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kernel: Option<String>,
+    /// The kernel's name for the boot before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub past_kernel: Option<String>,
     /// Whether a root system of that boot has asked for tasks.
     #[serde(default)]
     pub up: bool,

@@ -159,6 +159,8 @@ pub struct Timeline {
 pub struct Recorded {
     /// The boot it belongs to.
     pub boot: Boot,
+    /// The event's stage; the boot itself may be further.
+    pub stage: Stage,
     /// Whether that boot began with it.
     pub began: bool,
 }

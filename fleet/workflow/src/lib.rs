@@ -29,7 +29,7 @@ mod turn;
 
 pub use create::GraphRequest;
 pub use definition::{BaseTask, GraphDefinition, GraphTask, TaskDefinition};
-pub use engine::{BootAnswer, BootRequest, Config, Engine, Offer, Poll};
+pub use engine::{BootRequest, Config, Engine};
 pub use error::{Error, ErrorKind};
 pub use library::Library;
 

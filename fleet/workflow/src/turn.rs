@@ -22,10 +22,9 @@ use crate::render::{self, When};
 pub(crate) enum Event {
     /// The run was made.
     Made,
-    /// The node was seen to boot; the session says which boot it is in now.
-    Booted,
-    /// The node is given the boot profile of this task.
-    ProfileServed { task: TaskId },
+    /// The node was seen to boot. `new`: the session says that it is in another boot than before. `firmware`: it is
+    /// the firmware that was seen.
+    Booted { new: bool, firmware: bool },
     /// The node's agent asks for work.
     Polled { native: bool },
     /// The node's agent posts results.
@@ -92,8 +91,14 @@ impl Taker<'_> {
         match event {
             Event::Made => self.graph(graph::Event::Made),
             Event::Cancel { reason } => self.graph(graph::Event::Cancel { reason }),
-            Event::Booted => self.all(Input::Booted),
-            Event::ProfileServed { task } => self.one(&task, Input::ProfileServed),
+            Event::Booted { new, firmware } => {
+                if new {
+                    self.all(Input::Booted);
+                }
+                if firmware {
+                    self.all(Input::Firmware);
+                }
+            }
             Event::Polled { native } => self.polled(native),
             Event::Posted(document) => self.posted(&document),
             Event::Power { task, attempt, result } => {

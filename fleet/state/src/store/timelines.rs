@@ -59,7 +59,7 @@ impl State {
                     .await
                     .map_err(failed)?;
                 }
-                Ok(Recorded { boot, began })
+                Ok(Recorded { boot, stage: event.stage, began })
             })
         })
         .await

@@ -18,8 +18,8 @@ impl Engine {
     ///
     /// [`Error::UnknownGraph`], [`Error::UnknownNode`]; [`Error::TargetTaken`] if the node has an active run;
     /// [`Error::Graph`], [`Error::Task`], [`Error::Request`] if it cannot be run like this; [`Error::State`].
-    pub async fn run_graph(&self, request: &GraphRequest) -> Result<Workflow, Error> {
-        self.make(request, None).await
+    pub async fn run_graph(&self, request: GraphRequest) -> Result<Workflow, Error> {
+        self.make(&request, None).await
     }
 
     pub(super) async fn make(
@@ -96,7 +96,7 @@ impl Engine {
     /// # Errors
     ///
     /// [`Error::UnknownWorkflow`], [`Error::StillActive`], [`Error::State`].
-    pub async fn delete_workflow(&self, id: &WorkflowId) -> Result<(), Error> {
+    pub async fn delete(&self, id: &WorkflowId) -> Result<(), Error> {
         let _turns = self.inner.turns.lock().await;
         let workflow = self.inner.state.workflow(id).await?;
         let workflow = workflow.ok_or_else(|| Error::UnknownWorkflow { id: id.clone() })?;

@@ -28,7 +28,7 @@ use tokio_util::task::TaskTracker;
 use crate::turn::{Event, Turn, turn};
 use crate::{Error, Policy};
 
-pub use node::{BootAnswer, BootRequest, Offer, Poll};
+pub use node::BootRequest;
 
 /// What the engine is told about its surroundings.
 #[derive(Clone, Debug)]
@@ -128,8 +128,8 @@ impl Engine {
     /// # Errors
     ///
     /// [`Error::State`].
-    pub async fn start(state: State, powers: Powers, config: &Config) -> Result<Self, Error> {
-        let engine = Self::new(state, powers, config);
+    pub async fn start(state: State, powers: Powers, config: Config) -> Result<Self, Error> {
+        let engine = Self::new(state, powers, &config);
         engine.resume().await?;
         let clock = engine.clone();
         engine.inner.tracker.spawn(async move {

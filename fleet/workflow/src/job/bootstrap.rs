@@ -2,8 +2,8 @@
 //!
 //! The job does not take the word of an agent that may still run from before: between the order to reboot and the
 //! reset, the old system goes on asking for tasks. So nothing counts until the node has been seen to boot, which is
-//! when it was given the boot profile of this task, or a boot was reported that had not begun when the task started.
-//! A node cannot be in its firmware and in its old system at once.
+//! when its firmware asks for a boot script, or when a boot is reported that had not begun when the task started. A node
+//! cannot be in its firmware and in its old system at once.
 
 use overboot_state::BootId;
 use overboot_wire::Task;
@@ -55,7 +55,7 @@ impl Bootstrap {
 
     pub(super) fn step(mut self, input: Input<'_>, cx: Context<'_>) -> Option<Output> {
         match (input, &self.stage) {
-            (Input::ProfileServed, Stage::AwaitBoot { .. }) => self.booting(cx),
+            (Input::Firmware, Stage::AwaitBoot { .. }) => self.booting(cx),
             (Input::Booted, Stage::AwaitBoot { old }) => {
                 (*old != cx.session.boot).then(|| self.booting(cx)).flatten()
             }

@@ -63,10 +63,6 @@ pub(super) fn start(cx: Context<'_>) -> Verdict {
 }
 
 impl Commands {
-    pub(super) fn is_handed_out(&self) -> bool {
-        self.handed.is_some()
-    }
-
     pub(super) fn step(self, input: Input<'_>, cx: Context<'_>) -> Option<Output> {
         match input {
             Input::Polled { native } => self.offer(native, cx),

@@ -49,8 +49,8 @@ pub(crate) struct Context<'a> {
 pub(crate) enum Input<'a> {
     /// The node was seen to boot; it is now in the session's boot.
     Booted,
-    /// The node was given this task's boot profile.
-    ProfileServed,
+    /// The node's firmware runs: it has asked for its boot script.
+    Firmware,
     /// The node's agent asked for work. `native` agents run a command id at most once.
     Polled { native: bool },
     /// The node's agent posted results.
@@ -178,12 +178,6 @@ pub(crate) fn step(state: JobState, input: Input<'_>, cx: Context<'_>) -> Option
 /// Whether the agent that a poll comes from may not be the one the job waits for: the job waits for the node to boot.
 pub(crate) fn fences(state: &JobState) -> bool {
     matches!(state, JobState::Bootstrap(bootstrap) if bootstrap.awaits_boot())
-}
-
-/// Whether a task's commands are with the node's agent.
-pub(crate) fn is_handed_out(task: &Task) -> bool {
-    let state = task.job.clone().and_then(|state| serde_json::from_value(state).ok());
-    matches!(state, Some(JobState::Commands(commands)) if commands.is_handed_out())
 }
 
 /// A document for the node of this run. `number` tells hand-outs of one task apart.
