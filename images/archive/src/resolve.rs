@@ -4,18 +4,19 @@
 //! alternative that can be had, real packages before providers: apt's rules, so that the outcome is apt's.
 //! Only the search is another one: a SAT solver, which finds a set if there is one, and can say why not.
 //!
-//! [`order`] then says in which order the set can be unpacked and configured.
+//! [`batches`] then says in which order the set can be unpacked and configured.
 
 mod error;
 mod explain;
 mod near;
-pub mod order;
+mod order;
 mod problem;
 mod request;
 
 use std::collections::BTreeSet;
 
 pub use error::ResolveError;
+pub use order::{Related, batches, order};
 pub use request::{Installed, Request, Variant};
 
 use crate::universe::{Package, Universe};
@@ -74,19 +75,22 @@ pub fn resolve<'u>(
 
 /// The packages that the variant names, without excluded ones and those of the base, sorted by name.
 fn variant<'u>(universe: &'u Universe, request: &Request) -> Vec<&'u Package> {
+    if request.variant == Variant::Custom {
+        return Vec::new();
+    }
     let settled: BTreeSet<&str> = request
         .exclude
         .iter()
         .map(String::as_str)
         .chain(request.base.iter().map(|installed| installed.name.as_str()))
         .collect();
-    let mut names: Vec<_> = universe.names().filter(|name| !settled.contains(name)).collect();
-    names.sort_unstable();
-    names
-        .into_iter()
+    let names = universe.names().filter(|name| !settled.contains(name));
+    let mut packages: Vec<_> = names
         .filter_map(|name| universe.candidate(name))
         .filter(|package| request.variant.has(package))
-        .collect()
+        .collect();
+    packages.sort_by(|a, b| a.name.cmp(&b.name));
+    packages
 }
 
 #[cfg(test)]

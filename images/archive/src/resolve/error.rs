@@ -79,8 +79,8 @@ impl ResolveError {
             ),
             Self::Excluded { .. } => Some("Take it out of one of the two lists.".to_owned()),
             Self::Unsatisfiable { .. } => Some(
-                "Leave out one of the packages that the chain starts from, or ask for NAME=VERSION of one \
-                 that it ends at."
+                "Leave out one of the packages that are asked for, or what stands in the way at the end of the \
+                 chain: an exclusion, a version asked for, a base that is too old."
                     .to_owned(),
             ),
         }

@@ -72,9 +72,7 @@ fn sentence(
             })
         }
         ConflictEdge::Conflict(ConflictCause::Constrains(set)) => {
-            let ConflictNode::Solvable(id) = target else { return None };
-            let what = problem.display_version_set(set);
-            Some(format!("{} {what}: {}", who?, problem.show(id)))
+            Some(format!("{} {}", who?, problem.display_version_set(set)))
         }
         ConflictEdge::Conflict(ConflictCause::Excluded) => {
             let ConflictNode::Excluded(reason) = target else { return None };

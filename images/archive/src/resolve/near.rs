@@ -6,7 +6,7 @@ const OFFERED: usize = 5;
 /// Up to five of `names` that look like `wanted`, the nearest first.
 pub(super) fn names<'a>(wanted: &str, names: impl Iterator<Item = &'a str>) -> Vec<String> {
     // Longer names may differ in more places. Beyond that, only what has the word as a part is near.
-    let allowed = (wanted.len() / 4).clamp(1, 3);
+    let allowed = (wanted.len() / 5).clamp(1, 2);
     let mut near: Vec<(usize, &str)> = names
         .filter_map(|name| {
             if wanted.len() <= 64 && name.len().abs_diff(wanted.len()) <= allowed {

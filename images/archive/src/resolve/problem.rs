@@ -346,12 +346,25 @@ impl<'u> Problem<'u> {
                 for name in self.matching(relation) {
                     // Policy 7.6.2: a package may conflict with a name that it provides itself.
                     if name != own {
-                        known.constrains.push(self.set(name, false, format!("{verb} {relation}")));
+                        let text = format!("{verb} {}", self.hit(relation, name));
+                        known.constrains.push(self.set(name, false, text));
                     }
                 }
             }
         }
         Ok(known)
+    }
+
+    /// What a conflict names, and in whom it finds that.
+    fn hit(&self, relation: &Relation, name: NameId) -> String {
+        let hit = self.show(SolvableId::from_raw(name.into_raw()));
+        if hit.split(' ').next() != Some(relation.name.as_str()) {
+            format!("{relation}, which {hit} provides")
+        } else if relation.version.is_some() {
+            format!("{relation}, and there is {hit}")
+        } else {
+            hit
+        }
     }
 }
 

@@ -6,4 +6,11 @@
 )]
 
 mod apt;
+mod fetch;
+mod index;
+mod packages;
+mod proxy;
+mod random;
+mod real;
 mod resolve;
+mod trust;
