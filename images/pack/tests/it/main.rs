@@ -2,7 +2,9 @@
 
 #![allow(clippy::unwrap_used, clippy::print_stderr, reason = "tests")]
 
+mod fake;
 mod kernel;
 mod layers;
 mod overlays;
+mod small;
 mod support;

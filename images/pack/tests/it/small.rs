@@ -1,0 +1,174 @@
+//! What does not need a real kernel: choosing, refusing, firmware, the same bytes every time.
+
+use std::io::Cursor;
+use std::os::unix::fs::symlink;
+use std::path::Path;
+
+use overboot_pack::image::{Compression, Options};
+use overboot_pack::initrd::{self, Initrd, InitrdFile, InitrdSpec, Zstd};
+use overboot_pack::modules::{self, LayerSpec};
+use overboot_pack::select::select;
+use overboot_pack::tree::Kind;
+use overboot_pack::{Error, Kernel, KernelModules};
+
+use crate::fake;
+
+fn kernel() -> (tempfile::TempDir, KernelModules) {
+    let root = tempfile::tempdir().unwrap();
+    fake::kernel(root.path());
+    let modules = Kernel::open(root.path()).unwrap().read_modules().unwrap();
+    (root, modules)
+}
+
+fn owned(patterns: &[&str]) -> Vec<String> {
+    patterns.iter().map(|&pattern| pattern.to_owned()).collect()
+}
+
+#[test]
+fn a_kernel_is_found_or_its_absence_explained() {
+    let root = tempfile::tempdir().unwrap();
+    let error = Kernel::open(root.path()).unwrap_err();
+    assert!(matches!(&error, Error::Kernel { found, .. } if found.is_empty()));
+    assert!(error.hint().unwrap().contains("linux-image-amd64"));
+    fake::kernel(root.path());
+    let kernel = Kernel::open(root.path()).unwrap();
+    assert_eq!(kernel.version(), fake::VERSION);
+    assert_eq!(fs_err::read(kernel.image()).unwrap(), b"bzImage");
+    fs_err::write(root.path().join("boot/vmlinuz-7"), "").unwrap();
+    let error = Kernel::open(root.path()).unwrap_err().to_string();
+    assert!(error.contains("vmlinuz-6.1.2-fake, vmlinuz-7"), "{error}");
+    fs_err::remove_file(root.path().join("boot/vmlinuz-6.1.2-fake")).unwrap();
+    let error = Kernel::open(root.path()).unwrap_err();
+    assert!(matches!(error, Error::NoModules { version, .. } if version == "7"));
+}
+
+#[test]
+fn a_broken_module_is_named() {
+    let (root, _) = kernel();
+    let directory = root.path().join("usr/lib/modules").join(fake::VERSION);
+    let open = || Kernel::open(root.path()).unwrap().read_modules().unwrap_err();
+    let bad = directory.join("kernel/bad.ko.xz");
+    fs_err::write(&bad, "no xz").unwrap();
+    assert!(matches!(open(), Error::Decompress { path, .. } if path == bad));
+    fs_err::remove_file(&bad).unwrap();
+    let bad = directory.join("kernel/bad.ko");
+    fs_err::write(&bad, "no elf").unwrap();
+    assert!(matches!(open(), Error::Module { path, .. } if path == bad));
+    fake::module(&bad, "depends=nowhere\0");
+    let error = open().to_string();
+    assert!(error.contains("bad needs nowhere"), "{error}");
+}
+
+#[test]
+fn patterns_choose_and_take_away() {
+    let (_root, kernel) = kernel();
+    let names = |patterns: &[&str]| select(&kernel, patterns.iter().copied()).unwrap();
+    // What acme needs comes along: acme-core by symbol, sum softly and by an alias.
+    assert_eq!(names(&["acme"]).names, ["acme", "acme_core", "sum"]);
+    assert_eq!(
+        names(&["kernel/drivers/net/ethernet/**"]).names,
+        ["acme", "acme_core", "old", "sum"]
+    );
+    let less = names(&["kernel/drivers/net/ethernet/**", "!kernel/drivers/net/ethernet/acme/"]);
+    assert_eq!(less.names, ["old"]);
+    assert_eq!(names(&["kernel/drivers/net/*/old/old.ko"]).names, ["old"]);
+    // radio may ask for acme while it runs.
+    assert!(names(&["radio"]).names.contains(&"acme".to_owned()));
+    let strange = names(&["squashfs", "kernel/fs/squashfs/*", "no-such", "kernel/none/**"]);
+    assert_eq!(
+        (strange.names.len(), strange.unmatched),
+        (0, owned(&["no-such", "kernel/none/**"]))
+    );
+    assert!(select(&kernel, ["net*"]).is_err());
+}
+
+#[test]
+fn firmware_comes_with_its_links_and_stays_inside() {
+    let (_root, kernel) = kernel();
+    let tree = tempfile::tempdir().unwrap();
+    let firmware = tree.path().join("usr/lib/firmware");
+    fs_err::create_dir_all(firmware.join("vendor/v2")).unwrap();
+    fs_err::write(firmware.join("vendor/v2/real.fw"), "firmware").unwrap();
+    symlink("vendor", firmware.join("acme")).unwrap();
+    symlink("v2/real.fw", firmware.join("vendor/nic.fw")).unwrap();
+    fs_err::write(firmware.join("vendor/many-1.bin"), "1").unwrap();
+    symlink("../../../../etc/shadow", firmware.join("vendor/gone.fw")).unwrap();
+    let patterns = owned(&["acme"]);
+    let spec = LayerSpec { patterns: &patterns, firmware: Some(tree.path()), modification_time: 0 };
+    let layer = modules::layer(&kernel, &spec).unwrap();
+    let found: Vec<String> = layer
+        .entries
+        .iter()
+        .filter(|entry| !matches!(entry.kind, Kind::Directory))
+        .map(|entry| String::from_utf8(entry.path.clone()).unwrap())
+        .filter_map(|path| path.strip_prefix("usr/lib/firmware/").map(str::to_owned))
+        .collect();
+    assert_eq!(found, ["acme", "vendor/nic.fw", "vendor/v2/real.fw"]);
+    // A pattern looks at real names; through the link `acme` it would have to follow every directory link there is.
+    assert_eq!(layer.missing_firmware, ["acme/gone.fw", "acme/many-*.bin"]);
+}
+
+fn pack(
+    kernel: &KernelModules,
+    files: &[InitrdFile],
+    threads: usize,
+) -> Result<(Vec<u8>, Initrd), Error> {
+    let patterns = owned(&["kernel/drivers/net/ethernet/**"]);
+    // Larger than what one thread of zstd takes at a time.
+    let init: Vec<u8> =
+        (0u32..6_000_000).flat_map(|n| (n / 3).wrapping_mul(n).to_le_bytes()).collect();
+    let spec = InitrdSpec {
+        init: &init,
+        kernel,
+        patterns: &patterns,
+        firmware: None,
+        files,
+        compression: Zstd { level: 1, threads: threads.try_into().unwrap() },
+    };
+    let mut image = Vec::new();
+    let initrd = initrd::pack(&spec, &mut image)?;
+    Ok((image, initrd))
+}
+
+#[test]
+fn the_same_bytes_from_elsewhere_later_and_with_other_threads() {
+    let ((_one, first), (_two, second)) = (kernel(), kernel());
+    let (image, initrd) = pack(&first, &[], 1).unwrap();
+    assert!(image == pack(&second, &[], 3).unwrap().0);
+    assert_eq!(initrd.modules, ["acme", "acme_core", "loop", "old", "overlay", "sum"]);
+    let layer = |kernel: &KernelModules, threads: usize| {
+        let patterns = owned(&["kernel/**"]);
+        let spec = LayerSpec { patterns: &patterns, firmware: None, modification_time: 5 };
+        let options = Options {
+            compression: Compression::Zstd { level: 3 },
+            threads: threads.try_into().unwrap(),
+            ..Options::default()
+        };
+        let mut out = Cursor::new(Vec::new());
+        modules::pack(kernel, &spec, &options, &mut out, &mut |_| ()).unwrap();
+        out.into_inner()
+    };
+    assert!(layer(&first, 1) == layer(&second, 4));
+}
+
+#[test]
+fn what_an_initrd_may_not_be() {
+    let (root, kernel) = kernel();
+    for (path, why) in [
+        ("init", "already"),
+        ("/etc/x", "leading slash"),
+        ("etc/../x", "plain path"),
+        ("init/x", "no directory"),
+        ("lib/x", "no directory"),
+    ] {
+        let file = InitrdFile { path: path.to_owned(), mode: 0o644, content: Vec::new() };
+        let error = pack(&kernel, &[file], 1).unwrap_err().to_string();
+        assert!(error.contains(path) && error.contains(why), "{error}");
+    }
+    let loop_module = "kernel/drivers/block/loop.ko";
+    let directory = root.path().join("usr/lib/modules").join(fake::VERSION);
+    fs_err::remove_file(directory.join(Path::new(loop_module))).unwrap();
+    let without = Kernel::open(root.path()).unwrap().read_modules().unwrap();
+    let error = pack(&without, &[], 1).unwrap_err();
+    assert!(matches!(error, Error::Required { module: "loop", .. }), "{error}");
+}
