@@ -58,6 +58,81 @@ fn every_compression_of_dpkg_deb() {
     }
 }
 
+fn archive(members: &[(&str, &[u8])]) -> Vec<u8> {
+    let mut out = ar::MAGIC.to_vec();
+    for (name, bytes) in members {
+        let header = format!("{name:<16}0           0     0     100644  {:<10}`\n", bytes.len());
+        out.extend(header.bytes());
+        out.extend(*bytes);
+        out.extend(&b"\n"[..bytes.len() % 2]);
+    }
+    out
+}
+
+/// A package around a control archive.
+fn around(control: Vec<u8>) -> Vec<u8> {
+    let packed = zstd::encode_all(&control[..], 1).unwrap();
+    archive(&[("debian-binary", b"2.0\n"), ("control.tar.zst", &packed), ("data.tar", b"")])
+}
+
+fn entry(kind: tar::EntryType, path: &str, bytes: &[u8]) -> Vec<u8> {
+    let mut header = tar::Header::new_ustar();
+    // As bytes: the header's own setter refuses what is tried here.
+    header.as_mut_bytes()[..path.len()].copy_from_slice(path.as_bytes());
+    header.set_entry_type(kind);
+    header.set_mode(0o106_755);
+    header.set_size(bytes.len() as u64);
+    header.set_cksum();
+    let mut out = header.as_bytes().to_vec();
+    out.extend(bytes);
+    out.resize(out.len().next_multiple_of(512), 0);
+    out
+}
+
+#[test]
+fn only_flat_control_archives_are_taken() {
+    use tar::EntryType;
+
+    let file = |path: &str| entry(EntryType::Regular, path, b"x");
+    let folder = entry(EntryType::Directory, "./", b"");
+    let deb = around([folder, file("./control"), file("md5sums")].concat());
+    let files = Deb::new(&deb).unwrap().control().unwrap();
+    assert_eq!(files.control().unwrap(), "x");
+    assert_eq!(files.0["md5sums"].mode, 0o6755, "permission bits only");
+
+    for (what, bytes) in [
+        ("outside", file("../control")),
+        ("absolute", file("/control")),
+        ("nested", file("./a/control")),
+        ("folder", entry(EntryType::Directory, "./a/", b"")),
+        ("hidden", file("./.control")),
+        ("link", entry(EntryType::Symlink, "./control", b"")),
+        ("device", entry(EntryType::Block, "./control", b"")),
+        ("twice", [file("./control"), file("control")].concat()),
+        ("not UTF-8", {
+            let mut bytes = file("./control");
+            bytes[2] = 0xff;
+            bytes[148..156].fill(b' ');
+            let sum: u32 = bytes[..512].iter().map(|&b| u32::from(b)).sum();
+            bytes[148..155].copy_from_slice(format!("{sum:06o}\0").as_bytes());
+            bytes
+        }),
+    ] {
+        let deb = around(bytes);
+        let error = Deb::new(&deb).unwrap().control().unwrap_err();
+        assert!(matches!(error, Error::Control { .. }), "{what}: {error}");
+    }
+    let deb = around(file("./postinst"));
+    let files = Deb::new(&deb).unwrap().control().unwrap();
+    assert!(matches!(files.control(), Err(Error::ControlText { .. })));
+
+    // A few kB that become more than the 64 MiB which all control files may have.
+    let deb = around(entry(EntryType::Regular, "./control", &vec![0; 65 << 20]));
+    assert!(deb.len() < 100_000);
+    let error = Deb::new(&deb).unwrap().control().unwrap_err();
+    assert!(matches!(error, Error::Decompress { .. }), "{error}");
+}
+
 #[test]
 fn damage_is_refused() {
     if !crate::has("dpkg-deb") {
@@ -70,17 +145,6 @@ fn damage_is_refused() {
         all.map(Result::unwrap).find(|m| m.name.starts_with(name)).unwrap()
     };
     let (format, control, data) = (member("debian"), member("control"), member("data"));
-    let archive = |members: &[(&str, &[u8])]| {
-        let mut out = ar::MAGIC.to_vec();
-        for (name, bytes) in members {
-            out.extend(
-                format!("{name:<16}0           0     0     100644  {:<10}`\n", bytes.len()).bytes(),
-            );
-            out.extend(*bytes);
-            out.extend(&b"\n"[..bytes.len() % 2]);
-        }
-        out
-    };
     let (format, control, data) = (
         ("debian-binary", format.bytes),
         ("control.tar.xz", control.bytes),
