@@ -190,7 +190,7 @@ fn check_all(kernel: &KernelModules) {
     let devices: Vec<String> = alias
         .lines()
         .filter_map(|line| line.split(' ').nth(1))
-        .map(|pattern| pattern.replace('*', "0").replace('?', "0"))
+        .map(|pattern| pattern.replace(['*', '?'], "0"))
         .collect();
     let start = Instant::now();
     let found = devices.iter().filter(|device| !modules.find(device).is_empty()).count();
