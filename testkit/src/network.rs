@@ -1,7 +1,11 @@
 //! Networks that nobody else can see or disturb: a network namespace with a bridge in it, and taps for machines.
 
+use std::os::fd::AsFd as _;
 use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::thread;
+
+use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
 use crate::program::run;
 
@@ -89,6 +93,25 @@ impl Lan {
         command
     }
 
+    /// Runs `work` on a thread of its own within the namespace: its sockets, and the programs and threads that it starts,
+    /// belong there.
+    ///
+    /// # Panics
+    ///
+    /// When the kernel refuses, or with `work`.
+    pub fn within<T: Send>(&self, work: impl FnOnce() -> T + Send) -> T {
+        let path = format!("/run/netns/{}", self.namespace);
+        let entered = move || {
+            let namespace = std::fs::File::open(&path).unwrap();
+            move_into_link_name_space(namespace.as_fd(), Some(LinkNameSpaceType::Network)).unwrap();
+            work()
+        };
+        match thread::scope(|scope| scope.spawn(entered).join()) {
+            Ok(result) => result,
+            Err(panic) => std::panic::resume_unwind(panic),
+        }
+    }
+
     /// Its name, for `ip netns`.
     #[must_use]
     pub fn namespace(&self) -> &str {
@@ -118,6 +141,8 @@ mod tests {
         let inside = run(lan.command("ip").args(["-o", "link"]));
         assert!([BRIDGE, tap.as_str(), veth.as_str()].iter().all(|name| inside.contains(name)));
         assert!(!run(Command::new("ip").args(["-o", "link"])).contains(BRIDGE));
+        let same = lan.within(|| run(Command::new("ip").args(["-o", "link"])));
+        assert_eq!(same, inside);
         let namespace = lan.namespace().to_owned();
         drop(lan);
         assert!(!run(Command::new("ip").args(["netns", "list"])).contains(&namespace));
