@@ -6,6 +6,7 @@ use std::time::Instant;
 
 use overboot_archive::Wanted;
 use overboot_digest::Digest;
+use overboot_pack::KernelModules;
 use overboot_recipe::{Lock, LockedPackage, Recipe};
 use overboot_store::Store;
 
@@ -42,12 +43,27 @@ pub(crate) struct Context<'a> {
     pub(crate) node: &'a [u8],
     pub(crate) progress: &'a (dyn Fn(Event) + Sync),
     turns: Mutex<BTreeMap<String, Arc<Mutex<()>>>>,
+    modules: Mutex<Option<Arc<KernelModules>>>,
 }
 
 impl Context<'_> {
     /// Whoever makes the tree of that name holds this; whoever else needs it waits.
     pub(crate) fn turn_for(&self, tree: &str) -> Arc<Mutex<()>> {
         Arc::clone(lock_of(&self.turns).entry(tree.to_owned()).or_default())
+    }
+
+    /// The kernel's modules. Reading them takes seconds, so whoever comes first does it with `read`, and the others wait.
+    pub(crate) fn kernel_modules(
+        &self,
+        read: impl FnOnce() -> Result<KernelModules, Error>,
+    ) -> Result<Arc<KernelModules>, Error> {
+        let mut modules = lock_of(&self.modules);
+        if let Some(modules) = &*modules {
+            return Ok(Arc::clone(modules));
+        }
+        let read = Arc::new(read()?);
+        *modules = Some(Arc::clone(&read));
+        Ok(read)
     }
 
     pub(crate) fn log<'s>(&'s self, target: &'s Target) -> impl Fn(&str) + Sync + 's {
@@ -147,6 +163,7 @@ pub fn execute(
         node,
         progress,
         turns: Mutex::default(),
+        modules: Mutex::default(),
     };
     let built = run(&context, &plan)?;
     steps::sweep_trees(&context)?;

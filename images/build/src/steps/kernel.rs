@@ -1,6 +1,7 @@
 //! What is made from a package's files alone: kernel, modules, initrd, boot loaders.
 
 use std::io::Write;
+use std::sync::Arc;
 
 use overboot_pack::{Kernel, KernelModules, initrd as packing, modules as layer};
 use overboot_recipe::Compression;
@@ -113,8 +114,8 @@ pub(crate) fn loaders(context: &Context<'_>, step: &Step) -> Result<u64, Error> 
     Ok(size)
 }
 
-fn open(context: &Context<'_>) -> Result<KernelModules, Error> {
-    Ok(Kernel::open(&tree::files(context, "kernel")?)?.read_modules()?)
+fn open(context: &Context<'_>) -> Result<Arc<KernelModules>, Error> {
+    context.kernel_modules(|| Ok(Kernel::open(&tree::files(context, "kernel")?)?.read_modules()?))
 }
 
 fn made(context: &Context<'_>) -> Made {
