@@ -179,9 +179,8 @@ impl Core {
         if !network.is_host(address) {
             return self.nak(request, network, format!("{address} is not an address of {network}"));
         }
-        if address == self.config.address
-            || !self.leases.may_bind(now, mac, address, &network.range)
-        {
+        let usable = |address| network.is_host(address) && address != self.config.address;
+        if !usable(address) || !self.leases.may_bind(now, mac, address, &network.range, usable) {
             return self.nak(request, network, format!("{address} is not for {mac}"));
         }
         let lease = self.leases.bind(mac, address, now + self.config.lease_time);

@@ -315,6 +315,15 @@ fn reservations_and_declines() {
     let mut core = core();
     let reserved = "52:54:00:00:00:99".parse().unwrap();
     assert_eq!(bind(&mut core, 0, reserved), Ipv4Addr::new(10, 0, 0, 50));
+    // Behind a relay the reservation for our own network is of no use: it gets an address of that network.
+    let mut elsewhere = packet(reserved, MessageType::Discover);
+    elsewhere.giaddr = [10, 0, 7, 1].into();
+    let offered = sent(&core.step(at(0), &elsewhere, None)).yiaddr;
+    let mut request = packet(reserved, MessageType::Request);
+    request.giaddr = elsewhere.giaddr;
+    request.options.set_address(Code::REQUESTED_ADDRESS, offered);
+    assert_eq!(kind(&core.step(at(0), &request, None)), MessageType::Ack);
+
     let address = bind(&mut core, 0, MAC);
     let mut decline = packet(MAC, MessageType::Decline);
     decline.options.set_address(Code::REQUESTED_ADDRESS, address);

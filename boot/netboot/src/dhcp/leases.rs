@@ -102,7 +102,8 @@ impl Leases {
         Some(address)
     }
 
-    /// Whether `mac` may have `address` now: reserved for it, its own, offered to it, or nobody's.
+    /// Whether `mac` may have `address` now: reserved for it, its own, offered to it, or nobody's. `range` and `usable` as
+    /// in [`offer`](Self::offer): a reservation in another network does not count in this one.
     #[must_use]
     pub fn may_bind(
         &self,
@@ -110,8 +111,9 @@ impl Leases {
         mac: Mac,
         address: Ipv4Addr,
         range: &RangeInclusive<Ipv4Addr>,
+        usable: impl Fn(Ipv4Addr) -> bool,
     ) -> bool {
-        match self.reserved.get(&mac) {
+        match self.reserved.get(&mac).filter(|reservation| usable(**reservation)) {
             Some(reservation) => *reservation == address,
             None => range.contains(&address) && self.is_free(now, address, mac, true),
         }
@@ -272,8 +274,11 @@ mod tests {
         let mut leases = Leases::new([(mac(9), address)].into());
         assert_ne!(offer(&mut leases, 0, 1, Some(address)), Some(address));
         assert_eq!(offer(&mut leases, 0, 9, Some([10, 0, 0, 11].into())), Some(address));
-        assert!(!leases.may_bind(at(0), mac(9), [10, 0, 0, 12].into(), &range()));
-        assert!(!leases.may_bind(at(0), mac(1), address, &range()));
+        assert!(!leases.may_bind(at(0), mac(9), [10, 0, 0, 12].into(), &range(), |_| true));
+        assert!(!leases.may_bind(at(0), mac(1), address, &range(), |_| true));
+        let elsewhere = Ipv4Addr::new(10, 0, 0, 12);
+        let other = |candidate| candidate != address;
+        assert!(leases.may_bind(at(0), mac(9), elsewhere, &range(), other), "another network");
     }
 
     #[test]
