@@ -1,0 +1,138 @@
+//! The fleet at a glance: what the web page shows, and what one looks at first when a machine does not come up.
+
+use std::net::IpAddr;
+
+use overboot_state::{NodeId, Timeline, Timestamp, Workflow};
+use serde::Serialize;
+
+use crate::app::App;
+use crate::http::error::ApiResult;
+
+/// One node.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct NodeSummary {
+    id: NodeId,
+    name: String,
+    #[serde(rename = "type")]
+    kind: String,
+    addresses: Vec<Address>,
+    /// Whether it has catalogs.
+    discovered: bool,
+    /// When its agent last asked for work.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    polled_at: Option<Timestamp>,
+    /// Who may log in, and until when.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    login: Option<LoginSummary>,
+    /// The active workflow, else the last one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    workflow: Option<WorkflowSummary>,
+    /// The last boot.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    boot: Option<Timeline>,
+}
+
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Address {
+    mac_address: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ip_address: Option<IpAddr>,
+}
+
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct LoginSummary {
+    user: String,
+    expires_at: Timestamp,
+}
+
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct WorkflowSummary {
+    instance_id: String,
+    name: String,
+    injectable_name: String,
+    status: overboot_state::Status,
+    reason: String,
+    since: Timestamp,
+    /// Tasks that run, with what each waits for; of an ended workflow, those that failed.
+    tasks: Vec<TaskSummary>,
+}
+
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct TaskSummary {
+    label: String,
+    name: String,
+    state: overboot_state::Status,
+    reason: String,
+    since: Timestamp,
+}
+
+/// All nodes, oldest first.
+pub(crate) async fn summary(app: &App) -> ApiResult<Vec<NodeSummary>> {
+    let now = Timestamp::now();
+    let mut summaries = Vec::new();
+    for node in app.state.nodes().await? {
+        let lookups = app.state.lookups(node.id.as_str()).await?;
+        let session = app.state.session(&node.id).await?;
+        let workflow = match app.state.active_workflow(&node.id).await? {
+            Some(active) => Some(active),
+            None => app.state.workflows(Some(&node.id), Some(false)).await?.pop(),
+        };
+        let boot = app.state.timelines(&app.macs(&node).await?, 1).await?.pop();
+        let login = session.login.filter(|login| login.expires_at > now);
+        summaries.push(NodeSummary {
+            discovered: app.state.is_discovered(&node.id).await?,
+            id: node.id,
+            name: node.name,
+            kind: node.kind,
+            addresses: lookups
+                .into_iter()
+                .map(|lookup| Address {
+                    mac_address: lookup.mac_address.to_string(),
+                    ip_address: lookup.ip_address,
+                })
+                .collect(),
+            polled_at: session.polled_at,
+            login: login
+                .map(|login| LoginSummary { user: login.user, expires_at: login.expires_at }),
+            workflow: workflow.map(|workflow| summarized(&workflow)),
+            boot,
+        });
+    }
+    Ok(summaries)
+}
+
+fn summarized(workflow: &Workflow) -> WorkflowSummary {
+    let active = workflow.status.is_active();
+    let shown = |task: &&overboot_state::Task| {
+        if active {
+            task.is_running()
+        } else {
+            matches!(task.state, overboot_state::Status::Failed | overboot_state::Status::Timeout)
+        }
+    };
+    WorkflowSummary {
+        instance_id: workflow.instance_id.to_string(),
+        name: workflow.name.clone(),
+        injectable_name: workflow.injectable_name.clone(),
+        status: workflow.status,
+        reason: workflow.reason.clone(),
+        since: workflow.since,
+        tasks: workflow
+            .tasks
+            .iter()
+            .filter(shown)
+            .map(|task| TaskSummary {
+                label: task.label.clone(),
+                name: task.friendly_name.clone(),
+                state: task.state,
+                reason: task.error.clone().unwrap_or_else(|| task.reason.clone()),
+                since: task.since,
+            })
+            .collect(),
+    }
+}

@@ -1,0 +1,83 @@
+//! What the store has for nodes: boot sets by name, blobs by digest.
+
+use std::path::PathBuf;
+
+use overboot_bootset::BootSet;
+use overboot_digest::Digest;
+use overboot_store::{Artifact, Store};
+
+use crate::http::error::{ApiError, ApiResult, chain};
+
+/// Boot sets are published under this prefix. Layer 0 is the set itself, layer 1 its signature (the text of a
+/// `.minisig` file).
+const SETS: &str = "set/";
+
+/// The image store, for reading. Cheap to clone.
+#[derive(Clone, Debug)]
+pub(crate) struct Images {
+    store: Store,
+}
+
+impl Images {
+    pub(crate) fn new(store: Store) -> Self {
+        Self { store }
+    }
+
+    /// Where a blob is, or would be.
+    pub(crate) fn blob(&self, digest: &Digest) -> PathBuf {
+        self.store.blob_path(digest)
+    }
+
+    /// The digests of a boot set and of its signature; nothing when no set has this name.
+    pub(crate) async fn set_blobs(
+        &self,
+        name: &str,
+    ) -> ApiResult<Option<(Digest, Option<Digest>)>> {
+        Ok(self.artifact(name).await?.map(|artifact| {
+            (artifact.layer().digest, artifact.manifest.layers.get(1).map(|layer| layer.digest))
+        }))
+    }
+
+    /// A boot set.
+    pub(crate) async fn set(&self, name: &str) -> ApiResult<Option<BootSet>> {
+        let Some(artifact) = self.artifact(name).await? else { return Ok(None) };
+        let unreadable = |error: Box<dyn std::error::Error + Send + Sync>| {
+            ApiError::internal(format!("the boot set {name} cannot be read"), error)
+        };
+        let bytes = fs_err::tokio::read(self.blob(&artifact.layer().digest))
+            .await
+            .map_err(|error| unreadable(error.into()))?;
+        // The server hands it on and boots nothing itself: the signature is the node's to check.
+        BootSet::from_trusted_bytes(&bytes).map(Some).map_err(|error| unreadable(error.into()))
+    }
+
+    /// The names of all boot sets.
+    pub(crate) async fn sets(&self) -> Vec<String> {
+        let store = self.store.clone();
+        let listed = tokio::task::spawn_blocking(move || store.list()).await;
+        match listed {
+            Ok(Ok(artifacts)) => artifacts
+                .iter()
+                .filter_map(|artifact| artifact.target.strip_prefix(SETS))
+                .map(str::to_owned)
+                .collect(),
+            Ok(Err(error)) => {
+                tracing::warn!(error = chain(&error), "the store cannot be listed");
+                Vec::new()
+            }
+            Err(_) => Vec::new(),
+        }
+    }
+
+    async fn artifact(&self, name: &str) -> ApiResult<Option<Artifact>> {
+        let store = self.store.clone();
+        let target = format!("{SETS}{name}");
+        let found = tokio::task::spawn_blocking(move || store.get(&target)).await;
+        match found {
+            Ok(Ok(artifact)) => Ok(artifact),
+            Ok(Err(overboot_store::Error::Target { .. })) => Ok(None),
+            Ok(Err(error)) => Err(ApiError::internal("the image store cannot be read", error)),
+            Err(error) => Err(ApiError::internal("the image store cannot be read", error)),
+        }
+    }
+}

@@ -1,0 +1,14 @@
+//! The server over HTTP, as its clients see it.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::print_stderr,
+    reason = "helpers of tests, outside of test functions"
+)]
+
+mod files;
+mod manual;
+mod nodes;
+mod southbound;
+mod support;
+mod workflows;

@@ -1,0 +1,128 @@
+//! What a machine sees from its boot loader to its agent.
+
+use serde_json::{Value, json};
+
+use crate::support::TestServer;
+
+const MAC: &str = "52:54:00:12:34:56";
+
+fn tasks(server: &TestServer, id: &str) -> Value {
+    let path = format!("/api/current/tasks/{id}?wait=20&login=0&boot=b1");
+    server.get(&path).expect(200)
+}
+
+/// Runs what is handed out until the workflow has nothing more; the commands that were seen.
+fn work(server: &TestServer, id: &str, rounds: usize) -> Vec<String> {
+    let mut seen = Vec::new();
+    for _ in 0..rounds {
+        let mut document = tasks(server, id);
+        for task in document["tasks"].as_array_mut().unwrap() {
+            seen.push(task["cmd"].as_str().unwrap().to_owned());
+            task["stdout"] = json!("");
+            task["error"] = Value::Null;
+        }
+        server.json("POST", &format!("/api/current/tasks/{id}"), &document).expect(201);
+    }
+    seen
+}
+
+#[test]
+fn an_unknown_machine_is_redirected_made_a_node_and_discovered() {
+    let server = TestServer::start();
+    let redirect = server.get("/api/current/profiles");
+    assert_eq!(redirect.status, 200);
+    assert!(
+        redirect.text().starts_with("#!ipxe") && redirect.text().contains("/api/current/profiles?")
+    );
+
+    let profile =
+        format!("/api/current/profiles?macs={MAC}&ips=10.0.2.15&macs=52:54:00:12:34:57&ips=");
+    let script = server.get(&profile).text();
+    assert!(script.contains("/boot/blobs/sha256/"), "{script}");
+    assert!(script.contains(&format!("BOOTIF=01-{MAC}")), "{script}");
+    assert!(script.contains("/boot/sets/discovery.json"), "{script}");
+
+    let nodes = server.get("/api/current/nodes").expect(200);
+    assert_eq!(nodes.as_array().unwrap().len(), 1);
+    let id = nodes[0]["id"].as_str().unwrap().to_owned();
+    assert_eq!(nodes[0]["name"], format!("{MAC},52:54:00:12:34:57"));
+    let lookups = server.get(&format!("/api/current/lookups?q={MAC}")).expect(200);
+    assert_eq!(lookups[0]["ipAddress"], "10.0.2.15");
+
+    // Asking again starts nothing more.
+    server.get(&profile);
+    let active = server.get(&format!("/api/current/nodes/{id}/workflows?active=true")).expect(200);
+    assert_eq!(active.as_array().unwrap().len(), 1, "{active}");
+    assert_eq!(active[0]["injectableName"], "Graph.Discovery");
+
+    for (stage, at) in [("kernel", 0), ("init", 900), ("dhcp", 1500), ("agent", 5000)] {
+        let report = json!({"mac": MAC, "stage": stage, "atMs": at, "bootId": "b1", "detail": "10.0.2.15/24"});
+        server.json("POST", "/api/overboot/v1/boot", &report).expect(204);
+    }
+    let timeline = server.get(&format!("/api/overboot/v1/nodes/{id}/timeline")).expect(200);
+    let stages: Vec<_> = timeline[0]["timeline"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|event| event["stage"].clone())
+        .collect();
+    assert!(
+        stages.ends_with(&[json!("kernel"), json!("init"), json!("dhcp"), json!("agent")]),
+        "{timeline}"
+    );
+    assert_eq!(stages[0], "script");
+
+    let bootstrap = server.send(
+        "GET",
+        &format!("/api/current/tasks/bootstrap.js?macAddress={MAC}&boot=b1"),
+        &[("accept", "application/json")],
+        "",
+    );
+    assert_eq!(bootstrap.expect(200), json!({"identifier": id, "native": true}));
+    let commands = work(&server, &id, 6);
+    assert!(commands.iter().any(|command| command.contains("dmidecode")), "{commands:?}");
+
+    let fleet = server.get("/api/overboot/v1/fleet").expect(200);
+    assert_eq!(fleet[0]["id"], id.as_str());
+    assert_eq!(fleet[0]["addresses"][0]["ipAddress"], "10.0.2.15");
+    assert!(fleet[0]["workflow"]["injectableName"].is_string(), "{fleet}");
+    assert!(fleet[0]["boot"]["timeline"].is_array(), "{fleet}");
+}
+
+#[test]
+fn a_rackhd_node_gets_its_program_and_a_404_when_there_is_nothing() {
+    let server = TestServer::start();
+    let id = server.node(MAC);
+    let unknown = server.get("/api/current/tasks/bootstrap.js?macAddress=52:54:00:00:00:99");
+    assert_eq!(unknown.status, 404);
+    let program = server.get(&format!("/api/current/tasks/bootstrap.js?macAddress={MAC}"));
+    assert!(program.text().contains(&format!("var identifier = '{id}';")));
+    assert!(!program.text().contains('@'));
+    assert_eq!(server.get(&format!("/api/current/tasks/{id}")).status, 404);
+    let late = json!({"identifier": id, "tasks": [{"cmd": "true", "stdout": "", "error": null}]});
+    server.json("POST", &format!("/api/current/tasks/{id}"), &late).expect(201);
+}
+
+#[test]
+fn a_machine_that_is_excluded_stays_as_it_is() {
+    let server = TestServer::with(|config| config.excluded = vec![MAC.parse().unwrap()]);
+    let script = server.get(&format!("/api/current/profiles?macs={MAC}&ips=10.0.2.15")).text();
+    assert!(script.contains("excludes it"), "{script}");
+    assert_eq!(server.get("/api/current/nodes").expect(200), json!([]));
+}
+
+#[test]
+fn nonsense_is_refused() {
+    let server = TestServer::start();
+    assert_eq!(server.get("/api/current/profiles?macs=nonsense").status, 400);
+    assert_eq!(server.get("/api/current/tasks/bootstrap.js?macAddress=nonsense").status, 400);
+    assert_eq!(server.get("/api/current/tasks/nobody").status, 404);
+    for body in [
+        json!({}),
+        json!({"mac": "x", "stage": "init", "atMs": 1}),
+        json!({"mac": MAC, "stage": "x", "atMs": 1}),
+    ] {
+        let status = server.json("POST", "/api/overboot/v1/boot", &body).status;
+        assert_eq!(status, 400, "{body}");
+    }
+}
