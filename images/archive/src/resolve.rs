@@ -15,6 +15,8 @@ mod request;
 
 use std::collections::BTreeSet;
 
+use overboot_debian::relation::Relation;
+
 pub use error::ResolveError;
 pub use order::{Related, batches, order};
 pub use request::{Installed, Request, Variant};
@@ -71,6 +73,19 @@ pub fn resolve<'u>(
             Err(ResolveError::Unsatisfiable { chain: Vec::new() })
         }
     }
+}
+
+/// The one package that an entry of [`Request::install`] means, without what it depends on.
+///
+/// # Errors
+/// As [`resolve`], save that nothing is looked at but names and versions.
+pub fn find<'u>(universe: &'u Universe, entry: &str) -> Result<&'u Package, ResolveError> {
+    let asked = request::asked(universe, &Request::default(), entry)?;
+    let candidate = |relation: &Relation| {
+        universe.candidate(&relation.name).filter(|p| relation.admits(Some(&p.version)))
+    };
+    let found = asked.chosen.or_else(|| asked.dependency.0.iter().find_map(candidate));
+    found.ok_or_else(|| request::unknown(universe, entry))
 }
 
 /// The packages that the variant names, without excluded ones and those of the base, sorted by name.

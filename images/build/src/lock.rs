@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use overboot_archive::resolve::{Related, batches};
-use overboot_archive::universe::{Origin, RelationField};
+use overboot_archive::resolve::{Related, batches, find};
+use overboot_archive::universe::RelationField;
 use overboot_archive::{
     Index, Installed, Package, Policy, Request, ResolveError, Universe, Variant, resolve,
 };
@@ -59,10 +59,7 @@ pub fn lock(
         now,
         Policy { check_valid_until: true },
     )?;
-    let mut universe = Universe::new(&recipe.archive.architecture);
-    for (source, list) in index.lists() {
-        universe.add(&list.text, Origin { source: source.clone(), priority: Origin::USUAL })?;
-    }
+    let universe = Universe::of(&index, &recipe.archive.architecture)?;
     let mut chosen =
         Chosen { recipe, universe: &universe, images: BTreeMap::new(), packages: BTreeMap::new() };
     for (name, base) in &recipe.bases {
@@ -190,30 +187,21 @@ impl<'u> Chosen<'u> {
     /// The kernel alone, without what would make an initrd of another kind for it: from a meta-package, the package with the
     /// image that it depends on.
     fn kernel(&mut self, name: &str) -> Result<(), Error> {
-        let image = |name: &str| {
-            let package = self.candidate("kernel", name)?;
-            let depends = package.relations(RelationField::Depends).unwrap_or_default();
-            let names = depends.0.into_iter().flat_map(|one| one.0).map(|relation| relation.name);
-            let mut images = names.filter(|name| name.starts_with("linux-image-"));
-            Ok::<_, Error>(images.next())
-        };
-        let (bare, _) = name.split_once('=').unwrap_or((name, ""));
-        let found = image(bare)?.unwrap_or_else(|| bare.to_owned());
-        self.single("kernel", &found)
+        let package = self.find("kernel", name)?;
+        let depends = package.relations(RelationField::Depends).unwrap_or_default();
+        let mut needed = depends.0.into_iter().flat_map(|one| one.0);
+        let image = needed.find(|relation| relation.name.starts_with("linux-image-"));
+        // The version goes along: with an older meta-package comes its older image.
+        self.single("kernel", &image.map_or_else(|| name.to_owned(), |image| image.to_string()))
     }
 
-    fn candidate(&self, target: &str, name: &str) -> Result<&'u Package, Error> {
-        let found = self.universe.candidate(name).filter(|package| package.name == name);
-        found.ok_or_else(|| {
-            let near = overboot_recipe::near(name, self.universe.names());
-            let near = near.into_iter().map(str::to_owned).collect();
-            self.unresolved(target, ResolveError::UnknownPackage { name: name.to_owned(), near })
-        })
+    fn find(&self, target: &str, name: &str) -> Result<&'u Package, Error> {
+        find(self.universe, name).map_err(|source| self.unresolved(target, source))
     }
 
     /// One package by itself: only its files are wanted.
     fn single(&mut self, target: &str, name: &str) -> Result<(), Error> {
-        let package = self.candidate(target, name)?;
+        let package = self.find(target, name)?;
         let steps = vec![self.note(&[vec![package]])];
         self.images.insert(target.to_owned(), LockedImage { steps });
         Ok(())

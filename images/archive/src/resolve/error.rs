@@ -12,7 +12,7 @@ pub enum ResolveError {
         /// The entry.
         entry: String,
         /// What is wrong with it.
-        source: relation::Error,
+        source: Box<relation::Error>,
     },
     /// No package has this name or provides it.
     #[error("there is no package \"{name}\" in the chosen suites")]

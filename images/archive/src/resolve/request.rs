@@ -111,12 +111,16 @@ pub(super) fn read<'u>(
     request.install.iter().map(|entry| asked(universe, request, entry)).collect()
 }
 
-fn asked<'u>(
+/// Reads one entry.
+pub(super) fn asked<'u>(
     universe: &'u Universe,
     request: &Request,
     entry: &str,
 ) -> Result<Asked<'u>, ResolveError> {
-    let syntax = |source| ResolveError::Syntax { entry: entry.chars().take(200).collect(), source };
+    let syntax = |error| ResolveError::Syntax {
+        entry: entry.chars().take(200).collect(),
+        source: Box::new(error),
+    };
     // `name=version`, as apt-get takes it.
     let dependency: Dependency = match entry.split_once('=') {
         Some((name, version)) if !entry.contains('(') => {
@@ -163,7 +167,8 @@ fn alternatives<'u>(
     }
 }
 
-fn unknown(universe: &Universe, name: &str) -> ResolveError {
+/// Why a name without a package is refused.
+pub(super) fn unknown(universe: &Universe, name: &str) -> ResolveError {
     let mut providers: Vec<_> = universe.providers(name).map(|p| p.name.clone()).collect();
     providers.sort_unstable();
     providers.dedup();

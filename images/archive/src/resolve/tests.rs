@@ -248,3 +248,20 @@ fn architecture_qualifiers() {
     assert!(resolve(&universe, &ask("foreign")).is_err());
     assert!(resolve(&universe, &ask("not")).is_err());
 }
+
+#[test]
+fn one_package_by_itself() {
+    let universe = universe(
+        "image 1; Depends: nowhere
+         image 2; Depends: nowhere
+         other 1; Provides: virtual",
+    );
+    let found =
+        |entry| find(&universe, entry).map(|p| format!("{} {}", p.name, p.version)).map_err(|_| ());
+    assert_eq!(found("image"), Ok("image 2".to_owned()));
+    assert_eq!(found("image=1"), Ok("image 1".to_owned()));
+    assert_eq!(found("gone | other"), Ok("other 1".to_owned()));
+    for bad in ["gone", "image=3", "virtual", "gone | virtual", "", "(", "image=1=2"] {
+        assert_eq!(found(bad), Err(()), "{bad}");
+    }
+}
