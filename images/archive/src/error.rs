@@ -188,6 +188,8 @@ pub enum Error {
         date: u64,
         /// The `Date` of the one in the cache.
         seen: u64,
+        /// Where that one is.
+        cached: PathBuf,
     },
     /// The Release file lists no package index for that component and architecture.
     #[error(
@@ -298,13 +300,15 @@ impl Error {
             }
             Self::Expired { .. } => {
                 "Check this host's clock. If it is right, the mirror is no longer updated, or somebody hides updates from \
-                 you: take another mirror. For an archive that is old on purpose (a snapshot), switch the check off in \
-                 the recipe (check-valid-until = false)."
+                 you: take another mirror."
             }
             Self::FromTheFuture { .. } => "Set this host's clock (`timedatectl set-ntp true`).",
-            Self::Replayed { .. } => {
-                "The mirror lags behind the one used before, or somebody hides updates from you: take another mirror, or try \
-                 again later. To go back on purpose, remove the cached index."
+            Self::Replayed { cached, .. } => {
+                return Some(format!(
+                    "The mirror lags behind the one used before, or somebody hides updates from you: take another mirror, \
+                     or try again later. To go back on purpose, remove {}.",
+                    cached.display()
+                ));
             }
             Self::NoIndex { .. } => "Correct the component or the architecture in the recipe.",
             Self::Decompress { .. } => "Report it to whoever runs the archive.",

@@ -131,7 +131,7 @@ impl Update<'_> {
             let bytes = self.fetch_release(source, &url)?;
             let (release, signers) = self.read(&bytes, source, &url)?;
             if let Some(seen) = seen.filter(|seen| release.date < *seen) {
-                return Err(Error::Replayed { url, date: release.date, seen });
+                return Err(Error::Replayed { url, date: release.date, seen, cached: path });
             }
             match self.lists(source, &release) {
                 Ok(lists) => {
@@ -295,7 +295,8 @@ impl Update<'_> {
         for entry in fs_err::read_dir(self.cache_dir).map_err(failed)? {
             let path = entry.map_err(failed)?.path();
             if path.extension().is_some_and(|extension| extension == "InRelease") {
-                let text = fs_err::read_to_string(&path).map_err(failed)?;
+                let bytes = fs_err::read(&path).map_err(failed)?;
+                let text = String::from_utf8_lossy(&bytes);
                 named.extend(
                     text.split_ascii_whitespace()
                         .filter(|word| word.len() == 64)

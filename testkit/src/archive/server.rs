@@ -14,6 +14,8 @@ use super::Tree;
 pub enum Fault {
     /// After so many bytes of the body the connection is closed.
     Truncate(usize),
+    /// After so many bytes of the body nothing more comes, and the connection stays open.
+    Stall(usize),
     /// One bit of the body is changed.
     Corrupt,
     /// Bytes are added to the body.
@@ -58,7 +60,12 @@ impl Server {
     /// Serves `tree` on a free port of 127.0.0.1.
     #[must_use]
     pub fn start(tree: Tree) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").expect("loopback has a free port");
+        Self::on(TcpListener::bind("127.0.0.1:0").expect("loopback has a free port"), tree)
+    }
+
+    /// Serves `tree` on a socket that is bound already.
+    #[must_use]
+    pub fn on(listener: TcpListener, tree: Tree) -> Self {
         let address = listener.local_addr().expect("it is bound");
         let shared = Arc::new(Shared { tree: Mutex::new(tree), ..Shared::default() });
         let for_thread = Arc::clone(&shared);
@@ -116,7 +123,11 @@ fn serve(shared: &Shared, stream: TcpStream) -> Option<()> {
     loop {
         let request = read_request(&mut reader)?;
         lock(&shared.requests).push(request.clone());
-        answer(shared, &request, &mut stream)?;
+        if answer(shared, &request, &mut stream)? == Then::Wait {
+            // Until the client hangs up.
+            let _ = reader.read_line(&mut String::new());
+            return None;
+        }
     }
 }
 
@@ -139,8 +150,17 @@ fn read_request(reader: &mut impl BufRead) -> Option<Request> {
     }
 }
 
+/// What to do after an answer.
+#[derive(PartialEq)]
+enum Then {
+    /// Read the next request.
+    Next,
+    /// Send nothing more.
+    Wait,
+}
+
 /// `None`: the connection is to be closed.
-fn answer(shared: &Shared, request: &Request, stream: &mut TcpStream) -> Option<()> {
+fn answer(shared: &Shared, request: &Request, stream: &mut TcpStream) -> Option<Then> {
     let path = match request.target.strip_prefix("http://") {
         Some(rest) => rest.split_once('/')?.1,
         None => request.target.strip_prefix('/').unwrap_or(&request.target),
@@ -152,7 +172,7 @@ fn answer(shared: &Shared, request: &Request, stream: &mut TcpStream) -> Option<
     let file = lock(&shared.tree).get(&path).cloned();
     let bare = |stream: &mut TcpStream, status: u16, header: &str| {
         let head = format!("HTTP/1.1 {status} x\r\n{header}Content-Length: 0\r\n\r\n");
-        stream.write_all(head.as_bytes()).ok()
+        stream.write_all(head.as_bytes()).ok().map(|()| Then::Next)
     };
     match (&fault, file) {
         (Some(Fault::Status(status)), _) => bare(stream, *status, ""),
@@ -183,11 +203,17 @@ fn answer(shared: &Shared, request: &Request, stream: &mut TcpStream) -> Option<
             let head =
                 format!("HTTP/1.1 {status}\r\n{range}Content-Length: {}\r\n\r\n", body.len());
             stream.write_all(head.as_bytes()).ok()?;
-            if let Some(Fault::Truncate(after)) = fault {
-                stream.write_all(&body[..after.min(body.len())]).ok()?;
-                return None;
+            match fault {
+                Some(Fault::Truncate(after)) => {
+                    stream.write_all(&body[..after.min(body.len())]).ok()?;
+                    None
+                }
+                Some(Fault::Stall(after)) => {
+                    stream.write_all(&body[..after.min(body.len())]).ok()?;
+                    Some(Then::Wait)
+                }
+                _ => stream.write_all(body).ok().map(|()| Then::Next),
             }
-            stream.write_all(body).ok()
         }
     }
 }

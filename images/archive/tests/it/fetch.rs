@@ -223,6 +223,18 @@ fn a_silent_server_is_given_up() {
 }
 
 #[test]
+fn a_transfer_that_stands_still_is_begun_anew_where_it_stood() {
+    let bed = Bed::new();
+    let stall = Duration::from_millis(200);
+    let fetcher = Fetcher::new(FetchOptions { stall, ..options() }).unwrap();
+    bed.server.fail("file", 1, &Fault::Stall(100_000));
+    let bed = Bed { fetcher, ..bed };
+    bed.download().unwrap();
+    bed.assert_whole();
+    assert_eq!(bed.offsets(), [None, Some(100_000)]);
+}
+
+#[test]
 fn a_proxy_is_asked_for_the_whole_address() {
     // The test's server answers as a proxy too; the archive's host does not exist.
     let bed = Bed::new();

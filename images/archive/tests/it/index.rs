@@ -170,6 +170,7 @@ fn an_older_release_than_the_one_seen_is_a_replay() {
     let error = bed.update().unwrap_err();
     assert!(matches!(error, Error::Replayed { .. }), "{error}");
     assert!(error.to_string().contains("older than the one seen before"), "{error}");
+    assert!(error.hint().unwrap().contains(&bed.cache().display().to_string()));
     // The refused one has not become the memory.
     assert!(matches!(bed.update(), Err(Error::Replayed { .. })));
     assert!(bed.offline().unwrap().suites[0].lists[0].text.contains("hello"));
@@ -276,7 +277,7 @@ fn what_is_cached_is_not_believed_either() {
         .map(|entry| entry.unwrap().path())
         .find(|path| path.to_string_lossy().ends_with(".InRelease"))
         .unwrap();
-    fs_err::write(&release, "nonsense").unwrap();
+    fs_err::write(&release, [0xff; 9]).unwrap();
     assert!(matches!(bed.offline(), Err(Error::Untrusted { .. })));
     assert!(bed.update().is_ok());
 }
