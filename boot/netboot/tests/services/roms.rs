@@ -37,7 +37,9 @@ fn http(lan: &Lan, fleet: &Arc<Fleet>) -> Asked {
                 let request = lines.next().unwrap().unwrap();
                 while lines.next().is_some_and(|line| line.is_ok_and(|line| !line.is_empty())) {}
                 let path = request.split(' ').nth(1).unwrap().to_owned();
-                let (status, body) = if !path.contains('?') {
+                let (status, body) = if path.contains("/loaders/") {
+                    ("200 OK", "no loader, but all of it".repeat(1000))
+                } else if !path.contains('?') {
                     ("200 OK", ipxe::redirect_script(&url, Default::default()).unwrap())
                 } else if !paths.lock().unwrap().iter().any(|path| path.contains('?')) {
                     ("503 Service Unavailable", String::new())
@@ -57,12 +59,16 @@ fn http(lan: &Lan, fleet: &Arc<Fleet>) -> Asked {
     asked
 }
 
-fn machine(lan: &Lan, firmware: Option<&str>) -> TestMachine {
+fn machine(lan: &Lan, firmware: Option<&str>, settings: &[&str]) -> TestMachine {
     let mut config = MachineConfig::new(Boot::Network);
     config.memory_mib = 512;
     config.nics.push(Nic { mac: MAC.into(), network: Network::Tap { interface: lan.tap() } });
     if let Some(firmware) = firmware {
         config.extra.extend(["-bios".into(), firmware.into()]);
+    }
+    for setting in settings {
+        let argument = format!("name=opt/org.tianocore/{setting},string=n");
+        config.extra.extend(["-fw_cfg".into(), argument.into()]);
     }
     lan.within(|| TestMachine::start(&config))
 }
@@ -84,7 +90,7 @@ fn boot_ipxe(way: Way) {
         Way::Server => lan::dhcp_server(&lan, &fleet, folder.path()),
         Way::Proxy => lan::proxy_dhcp(&lan, &fleet),
     };
-    let machine = machine(&lan, None);
+    let machine = machine(&lan, None, &[]);
     machine.console().wait_for("going on to the local disk", WITHIN).unwrap();
     let asked = asked.lock().unwrap().clone();
     let network = if way == Way::Server { "10.77.0.1" } else { "10.77.0.2" };
@@ -124,7 +130,7 @@ fn boot_uefi(way: Way) {
         Way::Server => lan::dhcp_server(&lan, &fleet, folder.path()),
         Way::Proxy => lan::proxy_dhcp(&lan, &fleet),
     };
-    let _machine = machine(&lan, Some(OVMF));
+    let _machine = machine(&lan, Some(OVMF), &[]);
     deadline::eventually("OVMF has the loader", WITHIN, || {
         fleet.events().iter().any(|event| {
             matches!(
@@ -154,4 +160,23 @@ fn uefi_loads_from_our_proxydhcp_beside_dnsmasq() {
     if lan::possible() && require::program(QEMU) && require::program("dnsmasq") {
         boot_uefi(Way::Proxy);
     }
+}
+
+#[test]
+fn uefi_loads_by_http_from_our_dhcp_server() {
+    if !(lan::possible() && require::program(QEMU))
+        || !require::met(Path::new(OVMF).exists(), "needs OVMF")
+    {
+        return;
+    }
+    let lan = lan::lan();
+    let folder = tempfile::tempdir().unwrap();
+    let fleet = lan::fleet();
+    let asked = http(&lan, &fleet);
+    let _ours = lan::dhcp_server(&lan, &fleet, folder.path());
+    // Otherwise it tries PXE for two minutes first.
+    let _machine = machine(&lan, Some(OVMF), &["IPv4PXESupport", "IPv6PXESupport"]);
+    deadline::eventually("OVMF asks for the loader by HTTP", WITHIN, || {
+        asked.lock().unwrap().iter().any(|path| path == "/boot/loaders/snponly.efi")
+    });
 }
