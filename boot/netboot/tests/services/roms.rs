@@ -164,9 +164,8 @@ fn uefi_loads_from_our_proxydhcp_beside_dnsmasq() {
 
 #[test]
 fn uefi_loads_by_http_from_our_dhcp_server() {
-    if !(lan::possible() && require::program(QEMU))
-        || !require::met(Path::new(OVMF).exists(), "needs OVMF")
-    {
+    let firmware = Path::new(OVMF).exists();
+    if !(lan::possible() && require::program(QEMU) && require::met(firmware, "needs OVMF")) {
         return;
     }
     let lan = lan::lan();
