@@ -79,7 +79,9 @@ impl Session {
     #[must_use]
     pub fn login_at(&self, now: Timestamp) -> Login {
         let window = self.login.as_ref().and_then(|login| {
-            let seconds = login.expires_at.since(now).as_secs();
+            // Rounded up: what is open at all is open for a second.
+            let millis = login.expires_at.since(now).as_millis();
+            let seconds = u64::try_from(millis.div_ceil(1_000)).unwrap_or(u64::MAX);
             (seconds > 0).then(|| Window {
                 user: login.user.clone(),
                 password_hash: login.password_hash.clone(),

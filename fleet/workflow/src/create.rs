@@ -354,3 +354,6 @@ fn property<'a>(properties: &'a Map<String, Value>, path: &str) -> Option<&'a Va
     let first = properties.get(keys.next()?)?;
     keys.try_fold(first, |value, key| value.get(key))
 }
+
+#[cfg(test)]
+mod tests;

@@ -255,3 +255,6 @@ fn set(current: &mut String, since: &mut Timestamp, reason: &str, now: Timestamp
         *since = now;
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use overboot_dhcp::Mac;
 
 use super::{Durability, State};
-use crate::{Catalog, Error, NodeSession, Workflow};
+use crate::{Catalog, Error, Lookup, NodeSession, Workflow};
 
 /// What is to be written at once.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -16,7 +16,8 @@ pub struct Batch {
     pub sessions: Vec<NodeSession>,
     /// New catalogs.
     pub catalogs: Vec<Catalog>,
-    /// Addresses, as for [`State::learn`]: MAC address, IP address, and the node by its id.
+    /// Addresses that nodes say they have: MAC address, IP address, and the node by its id. One that is known to be
+    /// another node's stays that one's.
     pub addresses: Vec<(Mac, Option<IpAddr>, String)>,
 }
 
@@ -55,7 +56,11 @@ impl State {
                     super::catalogs::insert(connection, catalog).await?;
                 }
                 for (mac, ip, node) in &batch.addresses {
-                    super::lookups::learn(connection, *mac, *ip, Some(node), None).await?;
+                    let known = super::lookups::by_term(connection, &mac.to_string()).await?;
+                    let others = |lookup: &Lookup| lookup.node.as_ref().is_some_and(|n| n != node);
+                    if !known.iter().any(others) {
+                        super::lookups::learn(connection, *mac, *ip, Some(node), None).await?;
+                    }
                 }
                 Ok(())
             })

@@ -204,6 +204,18 @@ async fn a_node_with_a_catalog_is_discovered_and_goes_with_all_it_has() {
 }
 
 #[tokio::test]
+async fn a_node_cannot_take_another_ones_address_by_saying_so() {
+    let (_folder, state) = state().await;
+    let (node, _) = state.find_or_create_node(&[MAC]).await.unwrap();
+    let (thief, _) = state.find_or_create_node(&[OTHER]).await.unwrap();
+    let addresses = vec![(MAC, None, thief.id.to_string())];
+    let batch = Batch { addresses, ..Batch::default() };
+    state.write_batch(Durability::Full, &batch).await.unwrap();
+    let lookups = state.lookups(&MAC.to_string()).await.unwrap();
+    assert_eq!(lookups[0].node.as_deref(), Some(node.id.as_str()));
+}
+
+#[tokio::test]
 async fn definitions_are_replaced() {
     let (_folder, state) = state().await;
     let kind = DefinitionKind::Graph;

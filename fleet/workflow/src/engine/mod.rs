@@ -11,6 +11,8 @@ mod node;
 
 #[cfg(test)]
 mod crash;
+#[cfg(test)]
+mod tests;
 
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
