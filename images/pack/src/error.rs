@@ -117,6 +117,13 @@ pub enum Error {
         #[source]
         source: overboot_squashfs::Error,
     },
+    /// A squashfs image could not be read.
+    #[error("cannot read the squashfs image")]
+    ReadSquashfs {
+        /// Why.
+        #[source]
+        source: overboot_squashfs::Error,
+    },
     /// An archive (initrd or cpio overlay) could not be written.
     #[error("cannot write {what}")]
     WriteArchive {
@@ -157,7 +164,9 @@ impl Error {
             Self::Required { .. } => {
                 Some("take a distribution's full kernel, such as linux-image-amd64".to_owned())
             }
-            Self::Squashfs { source } => source.hint().map(str::to_owned),
+            Self::Squashfs { source } | Self::ReadSquashfs { source } => {
+                source.hint().map(str::to_owned)
+            }
             _ => None,
         }
     }

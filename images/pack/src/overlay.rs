@@ -6,7 +6,6 @@
 
 use std::collections::BTreeMap;
 use std::io::{BufWriter, Seek, Write};
-use std::os::unix::ffi::OsStringExt;
 use std::path::Path;
 
 use flate2::{Compression, GzBuilder};
@@ -46,18 +45,18 @@ pub fn write_squashfs(
     image::write_entries(scan(upper, options)?.entries, squashfs, out, progress)
 }
 
-/// Packs an upper directory as on-imagebuilder did: cpio newc, gzip, paths from the root. `lower` is the root of the base
-/// beneath it, where opaque directories find the names to hide.
+/// Packs a layer as on-imagebuilder did: cpio newc, gzip, paths from the root. `layer` comes from [`scan`] or, out of a layer
+/// that was packed before, from [`image::read_entries`]; `base` is all that lies beneath it, in any order, where opaque
+/// directories find the names to hide.
 ///
 /// # Errors
-/// As [`scan`]; [`Error::WriteArchive`] if `out` fails.
+/// [`Error::CpioEntry`] for what the format cannot hold or what cannot be read, [`Error::WriteArchive`] if `out` fails.
 pub fn write_cpio_gz(
-    upper: &Path,
-    lower: &Path,
-    options: &ScanOptions,
+    layer: Vec<Entry>,
+    base: &[Entry],
     out: impl Write,
 ) -> Result<CpioOverlay, Error> {
-    let entries = spell_out_opaque(scan(upper, options)?.entries, lower, options.latest_mtime)?;
+    let entries = spell_out_opaque(layer, base);
     let lost_attributes = entries
         .iter()
         .filter(|entry| !entry.xattrs.is_empty())
@@ -73,54 +72,42 @@ pub fn write_cpio_gz(
     Ok(CpioOverlay { facts: Facts::of(&entries), lost_attributes })
 }
 
-/// Takes the mark from opaque directories and puts in whiteouts for all that `lower` has in them and the layer has not.
-fn spell_out_opaque(entries: Vec<Entry>, lower: &Path, time: u32) -> Result<Vec<Entry>, Error> {
+/// Takes the mark from opaque directories and puts in whiteouts for all that `base` has in them and the layer has not.
+fn spell_out_opaque(layer: Vec<Entry>, base: &[Entry]) -> Vec<Entry> {
     let mut by_path: BTreeMap<Vec<u8>, Entry> =
-        entries.into_iter().map(|entry| (entry.path.clone(), entry)).collect();
+        layer.into_iter().map(|entry| (entry.path.clone(), entry)).collect();
     let mut opaque = Vec::new();
     for entry in by_path.values_mut() {
         let before = entry.xattrs.len();
         entry.xattrs.retain(|(name, _)| name != tree::OPAQUE);
         if entry.xattrs.len() < before {
-            opaque.push(entry.path.clone());
+            opaque.push((entry.path.clone(), entry.mtime));
         }
     }
-    // What is below an opaque directory in the layer hides the base too, so every directory there counts as opaque.
-    let hidden: Vec<Vec<u8>> = by_path
-        .values()
-        .filter(|entry| matches!(entry.kind, Kind::Directory))
-        .filter(|entry| opaque.iter().any(|above| tree::is_at_or_below(&entry.path, above)))
-        .map(|entry| entry.path.clone())
-        .collect();
-    for directory in hidden {
-        for name in names(&tree::on_disk(lower, &directory))? {
-            let path =
-                if directory.is_empty() { name } else { [&directory[..], b"/", &name].concat() };
-            by_path.entry(path).or_insert_with_key(|path| Entry {
-                path: path.clone(),
+    for hidden in base {
+        // The nearest name above that the layer has: if that is a directory, the base would show through in it.
+        let Some(parent) = parent(&hidden.path) else { continue };
+        let shows = by_path.get(parent).is_some_and(|entry| matches!(entry.kind, Kind::Directory));
+        let mark = opaque.iter().find(|(above, _)| tree::is_at_or_below(parent, above));
+        if let (true, Some((_, mtime))) = (shows, mark) {
+            by_path.entry(hidden.path.clone()).or_insert_with(|| Entry {
+                path: hidden.path.clone(),
                 mode: 0,
                 uid: 0,
                 gid: 0,
-                mtime: time,
+                mtime: *mtime,
                 xattrs: Vec::new(),
                 kind: Kind::CharDevice(0, 0),
             });
         }
     }
-    Ok(by_path.into_values().collect())
+    by_path.into_values().collect()
 }
 
-/// The names in a directory of the base; none if it is no directory there (not through links: the base may not lead out).
-fn names(directory: &Path) -> Result<Vec<Vec<u8>>, Error> {
-    let failed = |source| Error::ReadTree { path: directory.to_owned(), source };
-    match fs_err::symlink_metadata(directory) {
-        Ok(metadata) if metadata.is_dir() => {}
-        Ok(_) => return Ok(Vec::new()),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
-        Err(source) => return Err(failed(source)),
+/// The directory that `path` is in; `None` for the root.
+fn parent(path: &[u8]) -> Option<&[u8]> {
+    if path.is_empty() {
+        return None;
     }
-    fs_err::read_dir(directory)
-        .map_err(failed)?
-        .map(|entry| Ok(entry.map_err(failed)?.file_name().into_vec()))
-        .collect()
+    Some(&path[..path.iter().rposition(|byte| *byte == b'/').unwrap_or(0)])
 }
