@@ -32,7 +32,8 @@ async fn live(engine: &Engine, machine: &mut Machine, request: &GraphRequest) ->
         let awaits_boot = |workflow: &Workflow| {
             workflow.running().any(|task| task.reason.starts_with("waiting for the node to boot"))
         };
-        if active.iter().any(awaits_boot) {
+        // A machine that got no answer in its firmware asks again.
+        if machine.in_firmware || active.iter().any(awaits_boot) {
             machine.firmware(engine).await?;
             machine.kernel(engine).await?;
         }

@@ -21,6 +21,8 @@ pub(super) struct Machine {
     /// Command ids that were run, in order, and what came of them.
     pub(super) ran: Vec<String>,
     results: HashMap<String, TaskDoc>,
+    /// Whether the firmware runs, and no agent.
+    pub(super) in_firmware: bool,
     /// What a command writes.
     output: fn(&str) -> Result<String, i32>,
 }
@@ -28,7 +30,7 @@ pub(super) struct Machine {
 impl Machine {
     pub(super) fn new(node: &NodeId, output: fn(&str) -> Result<String, i32>) -> Self {
         let (ran, results) = (Vec::new(), HashMap::new());
-        Self { node: node.clone(), boot: 0, login: 0, ran, results, output }
+        Self { node: node.clone(), boot: 0, login: 0, ran, results, in_firmware: false, output }
     }
 
     pub(super) fn boot_id(&self) -> String {
@@ -37,6 +39,7 @@ impl Machine {
 
     /// The firmware asks for its script. Whether it was given one.
     pub(super) async fn firmware(&mut self, engine: &Engine) -> Result<bool, Error> {
+        self.in_firmware = true;
         let request = engine.boot_request(&self.node).await?;
         self.see(engine, BootEvent::seen(Stage::Script, None)).await?;
         Ok(request.is_some())
@@ -45,6 +48,7 @@ impl Machine {
     /// A new kernel starts and reports.
     pub(super) async fn kernel(&mut self, engine: &Engine) -> Result<(), Error> {
         self.boot += 1;
+        self.in_firmware = false;
         self.results.clear();
         let report = StageReport {
             mac: MAC.to_string(),
