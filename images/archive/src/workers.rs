@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
 /// Runs `work` on each of `items`, at most `jobs` at a time; results in the order of the items. After the first failure
-/// no further item is begun, and that failure is returned.
+/// no further item is begun; of the failures, that of the foremost item is returned.
 pub(crate) fn run<T: Sync, R: Send, E: Send>(
     jobs: NonZeroUsize,
     items: &[T],
@@ -14,7 +14,7 @@ pub(crate) fn run<T: Sync, R: Send, E: Send>(
 ) -> Result<Vec<R>, E> {
     let next = AtomicUsize::new(0);
     let results = Mutex::new(Vec::with_capacity(items.len()));
-    let failure = Mutex::new(None);
+    let failure: Mutex<Option<(usize, E)>> = Mutex::new(None);
     let worker = || {
         loop {
             let at = next.fetch_add(1, Ordering::Relaxed);
@@ -23,7 +23,10 @@ pub(crate) fn run<T: Sync, R: Send, E: Send>(
                 Ok(result) => lock(&results).push((at, result)),
                 Err(error) => {
                     next.store(items.len(), Ordering::Relaxed);
-                    lock(&failure).get_or_insert(error);
+                    let mut failure = lock(&failure);
+                    if failure.as_ref().is_none_or(|(before, _)| at < *before) {
+                        *failure = Some((at, error));
+                    }
                     return;
                 }
             }
@@ -35,7 +38,7 @@ pub(crate) fn run<T: Sync, R: Send, E: Send>(
         }
         worker();
     });
-    if let Some(error) = lock(&failure).take() {
+    if let Some((_, error)) = lock(&failure).take() {
         return Err(error);
     }
     let mut results = std::mem::take(&mut *lock(&results));

@@ -73,9 +73,7 @@ impl Error {
             Self::File { .. } => {
                 Some("Check that the path is right and that this user may read and write there.")
             }
-            Self::DiskFull { .. } => {
-                Some("Free some space there, for example with `overboot gc`, and run it again.")
-            }
+            Self::DiskFull { .. } => Some("Free some space there and run it again."),
             Self::NotAStore { .. } => Some("Name another directory, or an empty one."),
             Self::Document { .. } | Self::Blob { .. } => Some(
                 "`overboot verify` lists all that is damaged; building the target again repairs it.",
