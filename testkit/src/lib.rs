@@ -4,6 +4,7 @@
 //! |---|---|
 //! | [`archive`] | a small signed Debian archive, and a server for it |
 //! | [`require`] | whether this machine can run a test; if not, a printed reason, and a failure where `CI=true` |
+//! | [`kernel`] | Debian's kernel, fetched once |
 //! | [`deadline`] | waiting for a condition instead of sleeping |
 //! | [`ports`] | TCP and UDP ports that nobody uses |
 //! | [`program`] | a child process that ends with its test, and what it printed |
@@ -20,6 +21,7 @@
 
 pub mod archive;
 pub mod deadline;
+pub mod kernel;
 pub mod network;
 pub mod ports;
 pub mod program;

@@ -7,6 +7,7 @@ pub mod lease;
 pub mod login;
 pub mod solo;
 
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::mpsc::{Sender, channel};
@@ -35,7 +36,7 @@ pub fn run() {
     let _leader_already = rustix::process::setsid();
     loop {
         let mut worker = Command::new("/proc/self/exe");
-        worker.arg("worker").stdin(Stdio::null());
+        worker.arg0("overboot-agent").arg("worker").stdin(Stdio::null());
         match worker.status() {
             Ok(status) if status.code() == Some(STAY.into()) => return,
             Ok(_) | Err(_) => std::thread::sleep(Duration::from_secs(2)),
