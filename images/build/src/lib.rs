@@ -5,6 +5,7 @@
 //! - [`lock`](mod@lock): which packages, to the byte, the recipe means; where they come from is in [`sources`].
 //! - [`plan`](mod@plan): the steps of a build, each with a key made of everything it reads, and why it must run. Pure.
 //! - [`execute`](mod@execute): runs the steps that must run, side by side where they do not depend on each other.
+//! - [`export`]: what is in the store in its ancestor's form.
 //! - [`signing`]: the keys of boot sets.
 //! - [`Project`]: the folders of a project, and the lock that keeps two builds apart.
 //!
@@ -13,6 +14,7 @@
 mod error;
 mod event;
 pub mod execute;
+pub mod export;
 mod inputs;
 pub mod lock;
 pub mod plan;

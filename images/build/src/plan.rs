@@ -287,6 +287,10 @@ impl Planner<'_> {
                 Some(overlay) => {
                     let base = Target::Base(overlay.base.clone());
                     inputs.set(base.to_string(), self.tree_inputs(&base).key());
+                    inputs.set_digest(
+                        "path filters",
+                        &(&overlay.path_exclude, &overlay.path_include),
+                    );
                     &overlay.provision
                 }
                 None => &[],

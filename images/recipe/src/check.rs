@@ -286,6 +286,8 @@ impl Check<'_> {
         }
         Overlay {
             base,
+            path_exclude: self.globs(&overlay.path_exclude),
+            path_include: self.globs(&overlay.path_include),
             compression: self.compression(overlay.compression.as_ref()),
             provision: self.provision(&overlay.provision),
         }

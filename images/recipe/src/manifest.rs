@@ -82,9 +82,13 @@ pub(crate) struct Base {
 }
 
 #[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub(crate) struct Overlay {
     pub(crate) base: Spanned<String>,
+    #[serde(default)]
+    pub(crate) path_exclude: Vec<Spanned<String>>,
+    #[serde(default)]
+    pub(crate) path_include: Vec<Spanned<String>>,
     pub(crate) compression: Option<Spanned<String>>,
     #[serde(default)]
     pub(crate) provision: Vec<Spanned<Provisioner>>,

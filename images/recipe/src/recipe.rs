@@ -180,6 +180,10 @@ pub struct Base {
 pub struct Overlay {
     /// The base it stands on.
     pub base: String,
+    /// As [`Base::path_exclude`], besides the base's own.
+    pub path_exclude: Vec<String>,
+    /// As [`Base::path_include`], besides the base's own.
+    pub path_include: Vec<String>,
     /// How it is packed.
     pub compression: Compression,
     /// What is done to it, in order.

@@ -72,16 +72,30 @@ fn lay(
 /// It cannot be run, or ends otherwise than with 0.
 pub fn script(root: &Root, script: &Path, epoch: u64, log: Log<'_>) -> Result<(), Error> {
     // Read and shown as a copy that may be executed, whatever the mode of the file is on this host.
-    let copy = tempfile(script)?;
-    let sandbox = Sandbox::new(root.path(), epoch).with_file(copy.path(), "provision");
-    sandbox.run(&script.display().to_string(), "/run/provision", &[], log).map(drop)
+    let copy = executable_copy(script)?;
+    let sandbox = Sandbox::new(root.path(), epoch).with_file(&copy, "provision");
+    let mut attempts = 0;
+    loop {
+        match sandbox.run(&script.display().to_string(), "/run/provision", &[], log) {
+            // A process that another thread has just forked still holds the copy open for writing, until it becomes the
+            // program that it is to be.
+            Err(Error::Sandbox { source, .. })
+                if source.kind() == std::io::ErrorKind::ExecutableFileBusy && attempts < 100 =>
+            {
+                attempts += 1;
+                std::thread::sleep(std::time::Duration::from_millis(10));
+            }
+            ran => return ran.map(drop),
+        }
+    }
 }
 
-fn tempfile(script: &Path) -> Result<tempfile::NamedTempFile, Error> {
+fn executable_copy(script: &Path) -> Result<tempfile::TempPath, Error> {
     let copy = || {
-        let file = tempfile::NamedTempFile::new()?;
-        fs_err::write(file.path(), fs_err::read(script)?)?;
-        fs_err::set_permissions(file.path(), std::fs::Permissions::from_mode(0o755))?;
+        // Closed before it is run: what is open for writing cannot be executed.
+        let file = tempfile::NamedTempFile::new()?.into_temp_path();
+        fs_err::write(&file, fs_err::read(script)?)?;
+        fs_err::set_permissions(&file, std::fs::Permissions::from_mode(0o755))?;
         Ok(file)
     };
     copy().map_err(Error::io("read", script))

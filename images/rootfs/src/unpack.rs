@@ -212,7 +212,7 @@ impl<'a> Writer<'a> {
 
         let list = self.data(name, receiver, &conffiles)?;
 
-        info::write_control(self.root, &stem, &control)?;
+        info::write_control(self.root, &stem, &control, self.filters)?;
         self.lists.insert(stem.clone(), list);
         if let Some(triggers) = control.get("triggers") {
             self.triggers.declare(&stem, &String::from_utf8_lossy(triggers))?;
@@ -255,12 +255,17 @@ impl<'a> Writer<'a> {
                 why: why.into(),
             };
             let path = absolute(&raw).ok_or_else(|| wrong("is not a path inside of the root"))?;
-            list.push(if path == "/" { "/.".to_owned() } else { path.clone() });
-            let kind = entry.header().entry_type();
-            let folder_like = kind.is_dir() || kind.is_symlink();
-            if path == "/" || self.filters.skips(&path, folder_like) {
+            if path == "/" {
+                list.push("/.".to_owned());
                 continue;
             }
+            let kind = entry.header().entry_type();
+            // dpkg would list what it leaves out. A database that tells of files that are not there makes `dpkg --verify`
+            // useless on a node, so ours lists what there is.
+            if self.filters.skips(&path, kind.is_dir() || kind.is_symlink()) {
+                continue;
+            }
+            list.push(path.clone());
             self.entry(package, &path, &mut entry, conffiles.contains(path.as_str()))
                 .map_err(|error| error.or(&wrong))?;
         }

@@ -49,15 +49,14 @@ pub(crate) fn upper(context: &Context<'_>, name: &str) -> Result<PathBuf, Error>
     let target = Target::Overlay(name.to_owned());
     let Some(overlay) = context.recipe.overlays.get(name) else { return Err(gone(&target)) };
     let lower = base(context, &overlay.base)?;
-    let filters = context
-        .recipe
-        .bases
-        .get(&overlay.base)
-        .map(|base| Filters::new(&base.path_exclude, &base.path_include));
+    let Some(below) = context.recipe.bases.get(&overlay.base) else { return Err(gone(&target)) };
+    let exclude = [below.path_exclude.as_slice(), &overlay.path_exclude].concat();
+    let include = [below.path_include.as_slice(), &overlay.path_include].concat();
+    let filters = Filters::new(&exclude, &include);
     let scratch = context.project.scratch().join(format!("overlay-{name}"));
     let [upper, work, merged] = ["upper", "work", "merged"].map(|folder| scratch.join(folder));
     layered::on_top(&lower, &upper, &work, &merged, |root| -> Result<(), Error> {
-        provision_all(context, &target, root, &overlay.provision, &filters.unwrap_or_default())?;
+        provision_all(context, &target, root, &overlay.provision, &filters)?;
         identity::remove(root)?;
         Ok(())
     })?;

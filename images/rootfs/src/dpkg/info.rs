@@ -5,6 +5,7 @@ use overboot_debian::deb822::Stanza;
 
 use super::FOLDER;
 use crate::error::Error;
+use crate::filters::Filters;
 use crate::root::Root;
 
 /// The name that a package's files in `info/` begin with: with the architecture where several may be installed together.
@@ -17,11 +18,31 @@ pub(crate) fn stem(control: &Stanza<'_>) -> String {
 }
 
 /// Writes the control files, all but `control` itself, whose fields are in `status`.
-pub(crate) fn write_control(root: &Root, stem: &str, control: &ControlFiles) -> Result<(), Error> {
+pub(crate) fn write_control(
+    root: &Root,
+    stem: &str,
+    control: &ControlFiles,
+    filters: &Filters,
+) -> Result<(), Error> {
     for (name, file) in control.0.iter().filter(|(name, _)| *name != "control") {
-        root.write(format!("{FOLDER}/info/{stem}.{name}"), file.mode, &file.bytes)?;
+        let path = format!("{FOLDER}/info/{stem}.{name}");
+        if name == "md5sums" && !filters.is_empty() {
+            // What is left out of the tree is left out of the sums: see `unpack`.
+            root.write(path, file.mode, kept_sums(&file.bytes, filters).as_bytes())?;
+        } else {
+            root.write(path, file.mode, &file.bytes)?;
+        }
     }
     Ok(())
+}
+
+/// The lines (deb-md5sums(5): sum, two spaces, path without a leading `/`) of the files that are not left out.
+fn kept_sums(bytes: &[u8], filters: &Filters) -> String {
+    let text = String::from_utf8_lossy(bytes);
+    let kept = |line: &&str| {
+        line.split_once("  ").is_none_or(|(_, path)| !filters.skips(&format!("/{path}"), false))
+    };
+    text.lines().filter(kept).map(|line| format!("{line}\n")).collect()
 }
 
 /// Writes the list of paths, each with a leading `/`; `/.` is the root.
