@@ -28,7 +28,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         },
         block_size: number(4, 1 << 20)?,
         threads: NonZeroUsize::new(number(5, 2)? as usize).unwrap_or(NonZeroUsize::MIN),
-        modification_time: 0,
+        ..Options::default()
     };
     let entries = scan::scan(Path::new(directory))?;
     let summary = write(entries, &options, std::fs::File::create(image)?, &mut |_| ())?;

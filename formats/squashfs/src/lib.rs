@@ -1,7 +1,8 @@
 //! Squashfs 4.0: a parallel, reproducible writer and a reader.
 //!
 //! - [`Entry`], [`Kind`], [`Source`]: what the writer is given.
-//! - [`Options`], [`Compression`]: how it is written.
+//! - [`Options`], [`Compression`]: how it is written. [`BlockCache`]: blocks from an earlier image, so that
+//!   packing a tree again costs what has changed.
 //! - [`write()`], [`Summary`]: the writer. Hard links, extended attributes, devices, holes, fragments and
 //!   duplicate files; the same bytes whatever the number of threads.
 //! - [`Reader`], [`Found`], [`FileReader`]: the reader, which trusts nothing that it reads, and
@@ -26,6 +27,7 @@
 //!
 //! Knows nothing of files on the host (a [`Source`] does), of packages, overlays or boot.
 
+mod cache;
 mod compress;
 mod entry;
 mod error;
@@ -34,6 +36,7 @@ mod options;
 mod reader;
 mod writer;
 
+pub use cache::BlockCache;
 pub use entry::{Entry, Kind, Source};
 pub use error::Error;
 pub use options::{Compression, Options};

@@ -1,12 +1,14 @@
 //! How an image is written: compressor, block size, threads.
 
 use std::num::NonZeroUsize;
+use std::sync::Arc;
 
+use crate::cache::BlockCache;
 use crate::error::Error;
 use crate::format::{BLOCK_SIZE_MAX, BLOCK_SIZE_MIN};
 
-/// How to write an image. Of these only `threads` does not change the bytes.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// How to write an image. `threads` and `cache` change how long that takes and not the bytes.
+#[derive(Debug, Clone)]
 pub struct Options {
     /// Bytes in a data block: a power of two from 4 KiB to 1 MiB. Large blocks compress better; a
     /// random read has to unpack one whole block.
@@ -17,16 +19,19 @@ pub struct Options {
     pub threads: NonZeroUsize,
     /// The image's own time, in seconds since 1970.
     pub modification_time: u32,
+    /// Where blocks are looked for before they are compressed, and put after.
+    pub cache: Option<Arc<dyn BlockCache>>,
 }
 
 impl Default for Options {
-    /// zstd level 15 with 1 MiB blocks, all processors, time 0.
+    /// zstd level 15 with 1 MiB blocks, all processors, time 0, no cache.
     fn default() -> Self {
         Self {
             block_size: BLOCK_SIZE_MAX,
             compression: Compression::Zstd { level: 15 },
             threads: std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN),
             modification_time: 0,
+            cache: None,
         }
     }
 }

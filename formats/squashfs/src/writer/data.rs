@@ -10,6 +10,7 @@ use super::Summary;
 use super::content::{Buffer, Cutter, Job, Owner, Shared, Stopped};
 use super::tables::Fragment;
 use super::tree::Tree;
+use crate::cache::Checked;
 use crate::compress::Compressor;
 use crate::entry::Kind;
 use crate::error::Error;
@@ -58,6 +59,13 @@ enum Form {
     Packed,
 }
 
+impl Form {
+    /// The form of a block that compression made smaller, or did not.
+    const fn of(smaller: bool) -> Self {
+        if smaller { Self::Packed } else { Self::Raw }
+    }
+}
+
 /// Stores the content of all files, from `position` on, to where `out` points.
 pub(crate) fn store(
     tree: &Tree,
@@ -68,9 +76,9 @@ pub(crate) fn store(
 ) -> Result<Stored, Error> {
     let threads = options.threads.get();
     let (give_back, buffers) = channel();
-    // One at the reader, one half-full fragment, and two at each compressor: one under work and one
-    // that waits for its turn to be written.
-    for _ in 0..2 * threads + 2 {
+    // One at the reader, two fragments that are being filled, and two at each compressor: one under
+    // work and one that waits for its turn to be written.
+    for _ in 0..2 * threads + 3 {
         let _ = give_back.send(Buffer::default());
     }
     let (jobs, jobs_out) = sync_channel::<Job>(threads);
@@ -123,6 +131,7 @@ fn compress(
     done: &Sender<(u64, Result<Done, io::Error>)>,
 ) {
     let mut compressor = Compressor::new(options.compression);
+    let cache = options.cache.as_deref().map(|cache| Checked::new(cache, options.compression));
     loop {
         let job = match jobs.lock() {
             Ok(jobs) => jobs.recv(),
@@ -132,9 +141,19 @@ fn compress(
         let Buffer { raw, packed } = &mut buffer;
         let form = if matches!(owner, Owner::File(_)) && raw.iter().all(|byte| *byte == 0) {
             Ok(Form::Hole)
+        } else if let Some(cache) = &cache {
+            let key = cache.key(raw);
+            if cache.get(&key, packed) {
+                Ok(Form::Packed)
+            } else {
+                let smaller = compressor.compress(raw, packed);
+                if matches!(smaller, Ok(true)) {
+                    cache.put(&key, packed);
+                }
+                smaller.map(Form::of)
+            }
         } else {
-            let smaller = compressor.compress(raw, packed);
-            smaller.map(|smaller| if smaller { Form::Packed } else { Form::Raw })
+            compressor.compress(raw, packed).map(Form::of)
         };
         if done.send((number, form.map(|form| Done { owner, buffer, form }))).is_err() {
             return;
@@ -213,8 +232,13 @@ impl<'a> Writer<'a> {
                 }
                 self.summary.blocks += 1;
             }
-            Owner::Fragment => {
-                self.fragments.push(Fragment { start: self.position, size });
+            Owner::Fragment(number) => {
+                // Numbers are given when a fragment is begun, and they are not ended in that order.
+                let number = number as usize;
+                let missing = (number + 1).saturating_sub(self.fragments.len());
+                let none = Fragment { start: 0, size: 0 };
+                self.fragments.extend(std::iter::repeat_n(none, missing));
+                self.fragments[number] = Fragment { start: self.position, size };
                 self.summary.fragments += 1;
             }
         }

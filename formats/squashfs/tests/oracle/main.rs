@@ -2,8 +2,12 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 #![allow(clippy::print_stderr, reason = "a skipped test says why")]
 
+/// Blocks from an earlier image.
+mod cache;
 /// Mutated images: no panic, no loop, no memory without bounds.
 mod damaged;
+/// An image as text, in full.
+mod dump;
 /// What the kernel shows of a mounted image is what was written.
 mod kernel;
 /// The same bytes from any number of threads and in any order of entries.

@@ -25,6 +25,7 @@ pub(crate) fn options(compression: Compression, threads: usize) -> Options {
         compression,
         threads: NonZeroUsize::new(threads).unwrap(),
         modification_time: 1_700_000_000,
+        cache: None,
     }
 }
 
