@@ -1,6 +1,7 @@
 //! All definitions there are: the built-in ones, and those that users have put.
 
 use std::collections::BTreeMap;
+use std::sync::LazyLock;
 
 use overboot_state::{Definition, DefinitionKind, State};
 use serde::de::DeserializeOwned;
@@ -72,6 +73,11 @@ impl Library {
     /// The built-in definitions alone.
     #[must_use]
     pub fn built_in() -> Self {
+        static BUILT_IN: LazyLock<Library> = LazyLock::new(Library::read_built_in);
+        BUILT_IN.clone()
+    }
+
+    fn read_built_in() -> Self {
         let mut library = Self::default();
         for graph in GRAPHS.iter().map(|text| read::<GraphDefinition>(text)) {
             library.graphs.insert(graph.injectable_name.clone(), graph);

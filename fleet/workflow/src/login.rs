@@ -162,6 +162,21 @@ mod tests {
     }
 
     #[test]
+    fn the_c_library_agrees() {
+        let login = hashed(json!({"password": "täst: $6$"}));
+        let hash = login["passwordHash"].as_str().unwrap();
+        let script = "print crypt($ARGV[0], $ARGV[1])";
+        let perl =
+            std::process::Command::new("perl").args(["-e", script, "täst: $6$", hash]).output();
+        let Ok(output) = perl else {
+            assert_ne!(std::env::var("CI").as_deref(), Ok("true"), "perl is missing");
+            println!("skipped: perl, whose crypt is the C library's, is not installed");
+            return;
+        };
+        assert_eq!(String::from_utf8_lossy(&output.stdout), hash);
+    }
+
+    #[test]
     fn keys_alone_stay_alone_and_nothing_means_rackhds() {
         let keys = hashed(json!({"user": "me", "authorizedKeys": ["ssh-ed25519 AAAA me"]}));
         assert!(keys.get("passwordHash").is_none());

@@ -52,6 +52,8 @@ pub(crate) struct Turn {
     pub(crate) changed: bool,
     /// Whether what was posted was waited for.
     pub(crate) accepted: bool,
+    /// Tasks that have ended by themselves.
+    pub(crate) ended: Vec<TaskId>,
     /// Tasks whose jobs nobody waits for any more.
     pub(crate) stopped: Vec<TaskId>,
 }
@@ -72,6 +74,7 @@ pub(crate) fn turn(
         offer: None,
         changed: false,
         accepted: false,
+        ended: Vec::new(),
         stopped: Vec::new(),
     };
     let mut taker = Taker { turn, actions: VecDeque::new(), now, policy };
@@ -113,6 +116,11 @@ impl Taker<'_> {
     fn graph(&mut self, event: graph::Event) {
         let actions = graph::step(&mut self.turn.workflow, event, self.now);
         self.actions.extend(actions);
+    }
+
+    fn end(&mut self, task: &TaskId, end: TaskEnd) {
+        self.turn.ended.push(task.clone());
+        self.graph(graph::Event::Ended { task: task.clone(), end });
     }
 
     fn act(&mut self) {
@@ -195,7 +203,7 @@ impl Taker<'_> {
             };
             if task.deadline.is_some_and(|deadline| deadline <= self.now) {
                 let error = format!("its time was up while {}", task.reason);
-                self.graph(graph::Event::Ended { task: id, end: TaskEnd::TimedOut { error } });
+                self.end(&id, TaskEnd::TimedOut { error });
                 self.act();
             } else if task.wake.is_some_and(|wake| wake <= self.now) {
                 if let Some(task) = self.turn.workflow.task_mut(&id) {
@@ -252,12 +260,10 @@ impl Taker<'_> {
             }
             Verdict::Done { reason, context } => {
                 self.turn.workflow.context.extend(context);
-                let end = TaskEnd::Succeeded { reason };
-                self.graph(graph::Event::Ended { task: id.clone(), end });
+                self.end(id, TaskEnd::Succeeded { reason });
             }
             Verdict::Failed { error } => {
-                let end = TaskEnd::Failed { error };
-                self.graph(graph::Event::Ended { task: id.clone(), end });
+                self.end(id, TaskEnd::Failed { error });
             }
         }
         if let Some(group) = output.trigger {

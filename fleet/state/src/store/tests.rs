@@ -250,6 +250,22 @@ async fn boots_are_told_apart_and_kept_in_order() {
 }
 
 #[tokio::test]
+async fn a_machine_that_boots_in_circles_does_not_fill_the_disk() {
+    let (_folder, state) = state().await;
+    for _ in 0..120 {
+        for stage in [Stage::Script, Stage::Agent] {
+            state.record(MAC, &BootEvent::seen(stage, None)).await.unwrap();
+        }
+    }
+    assert_eq!(state.timelines(&[MAC], 1_000).await.unwrap().len(), 100);
+    for _ in 0..600 {
+        state.record(MAC, &BootEvent::seen(Stage::Agent, None)).await.unwrap();
+    }
+    let last = state.timelines(&[MAC], 1).await.unwrap().remove(0);
+    assert_eq!((last.events.len(), last.boot.events), (500, 602));
+}
+
+#[tokio::test]
 async fn writers_wait_for_each_other() {
     let (_folder, state) = state().await;
     let mut tasks = Vec::new();

@@ -9,6 +9,9 @@ use crate::{Boot, BootEvent, Error, NodeId, NodeSession, Recorded, Session, Time
 /// A machine that boots in circles must not fill the disk: no boot keeps more events than this.
 const MAX_EVENTS: i64 = 500;
 
+/// And no machine more boots than this, the last ones.
+const MAX_BOOTS: i64 = 100;
+
 impl State {
     /// Adds an event to the current boot of a machine, or begins a boot with it.
     ///
@@ -48,6 +51,14 @@ impl State {
                 .execute(&mut *connection)
                 .await
                 .map_err(failed)?;
+                if began {
+                    sqlx::query("DELETE FROM boots WHERE mac_address = $1 AND number <= $2")
+                        .bind(mac.to_string())
+                        .bind(number - MAX_BOOTS)
+                        .execute(&mut *connection)
+                        .await
+                        .map_err(failed)?;
+                }
                 if boot.events <= MAX_EVENTS {
                     sqlx::query(
                         "INSERT INTO boot_events (boot, position, document) VALUES ($1, $2, $3)",

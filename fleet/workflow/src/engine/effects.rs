@@ -56,10 +56,11 @@ impl Engine {
         self.inner.tracker.spawn(async move {
             let stop = engine.inner.stop.clone();
             let event = stop.run_until_cancelled(work).await.flatten();
-            engine.inner.busy.lock().unwrap_or_else(PoisonError::into_inner).remove(&key);
             if let Some(event) = event {
                 engine.tell(&id, event).await;
             }
+            // Not before it is written: until then the database says that it is still to be done.
+            engine.inner.busy.lock().unwrap_or_else(PoisonError::into_inner).remove(&key);
         });
     }
 

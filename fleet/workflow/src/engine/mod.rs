@@ -288,13 +288,11 @@ impl Engine {
     /// Does what follows from a turn that is written. The lock is not held.
     async fn follow(&self, taken: &Turn) {
         let workflow = &taken.workflow;
-        for task in workflow.tasks.iter().filter(|task| !task.state.is_active()) {
-            if let Some(error) = &task.error {
-                tracing::info!(
-                    workflow = %workflow.instance_id, task = task.label, state = %task.state, error,
-                    "a task has ended"
-                );
-            }
+        for task in taken.ended.iter().filter_map(|id| workflow.task(id)) {
+            tracing::info!(
+                workflow = %workflow.instance_id, task = task.label, state = %task.state,
+                reason = task.reason, "a task has ended"
+            );
         }
         if !workflow.status.is_active() {
             tracing::info!(

@@ -269,7 +269,8 @@ impl Engine {
         {
             let _turns = self.inner.turns.lock().await;
             let mut session = self.inner.state.session(node).await?;
-            if !session.login.as_ref().is_some_and(|login| login.expires_at <= Timestamp::now()) {
+            let now = Timestamp::now();
+            if session.login.as_ref().is_none_or(|login| login.expires_at > now) {
                 return Ok(());
             }
             session.close_login();
