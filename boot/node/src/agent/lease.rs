@@ -3,6 +3,7 @@
 use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
 use std::time::Duration;
 
+use rustix::net::netdevice::index_to_name;
 use socket2::{Domain, Protocol, Socket, Type};
 
 use crate::dhcp::{Action, Client};
@@ -63,14 +64,11 @@ pub fn keep(mut network: Network, log: &Log) {
 
 /// Port 68 on the interface with this number, whatever it is called by now.
 fn open(index: u32) -> Option<UdpSocket> {
-    let name = fs_err::read_dir("/sys/class/net").ok()?.flatten().find_map(|entry| {
-        let text = fs_err::read_to_string(entry.path().join("ifindex")).ok()?;
-        (text.trim() == index.to_string()).then(|| entry.file_name())
-    })?;
     let socket = Socket::new(Domain::IPV4, Type::DGRAM, Some(Protocol::UDP)).ok()?;
+    let name = index_to_name(&socket, index).ok()?;
     socket.set_reuse_address(true).ok()?;
     socket.set_broadcast(true).ok()?;
-    socket.bind_device(Some(name.as_encoded_bytes())).ok()?;
+    socket.bind_device(Some(name.as_bytes())).ok()?;
     socket.bind(&SocketAddr::from((Ipv4Addr::UNSPECIFIED, 68)).into()).ok()?;
     Some(socket.into())
 }

@@ -133,6 +133,10 @@ impl Sink for LayerSink {
         }
         match give(&mut self.state, bytes) {
             Err(Error::Stopped) => Err(self.ended()),
+            Err(Error::File(error)) if error.kind() == io::ErrorKind::StorageFull => {
+                let reason = "it does not fit into this node's memory".to_owned();
+                Err(Error::Format { layer: self.name.clone(), reason })
+            }
             other => other,
         }
     }
@@ -176,5 +180,43 @@ impl Read for ChannelReader {
         buffer[..length].copy_from_slice(&left[..length]);
         self.at += length;
         Ok(length)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_bytes_decide_however_they_come() {
+        let folder = tempfile::tempdir().unwrap();
+        let (image, out) = (folder.path().join("image"), folder.path().join("out"));
+        std::fs::create_dir(&out).unwrap();
+        let mut sink = LayerSink::new("x", &image, &out);
+        for byte in b"hsqs and more" {
+            sink.accept(&[*byte]).unwrap();
+        }
+        sink.finish().unwrap();
+        assert_eq!(sink.kept(), Some(Kept::Image(image.clone())));
+        assert_eq!(std::fs::read(&image).unwrap(), b"hsqs and more");
+
+        let mut sink = LayerSink::new("x", &image, &out);
+        sink.accept(b"<html>not found</html>").unwrap();
+        let error = sink.finish().unwrap_err();
+        assert!(error.to_string().contains("neither cpio nor cpio.gz"), "{error}");
+
+        let mut sink = LayerSink::new("x", &image, &out);
+        sink.accept(b"hs").unwrap();
+        assert!(sink.finish().unwrap_err().to_string().contains("only 2 bytes"));
+    }
+
+    #[test]
+    fn an_unpacker_that_ends_early_says_why() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut sink = LayerSink::new("x", &folder.path().join("image"), folder.path());
+        // Enough for the channel to fill up after the unpacker has given up.
+        let sent = (0..100).try_for_each(|_| sink.accept(&[b'0'; 100_000]));
+        let error = sent.and_then(|()| sink.finish()).unwrap_err();
+        assert!(error.to_string().starts_with("layer x cannot be used"), "{error}");
     }
 }

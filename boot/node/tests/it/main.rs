@@ -3,6 +3,7 @@
 //!
 //! - [`boots`]: boots that succeed, from a signed set and RackHD's way
 //! - [`refusals`]: boots that must fail, each with its own sentence
+//! - [`lease`]: the address is kept, against dnsmasq
 //! - [`material`]: kernel, initrd and layers; [`server`]: the other side
 
 #![allow(
@@ -13,6 +14,7 @@
 )]
 
 mod boots;
+mod lease;
 mod material;
 mod refusals;
 mod server;
