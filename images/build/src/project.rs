@@ -92,6 +92,12 @@ impl Project {
         Ok(PackageStore::open(self.cache().join("packages"))?)
     }
 
+    /// Compressed blocks of images.
+    #[must_use]
+    pub(crate) fn blocks(&self) -> PathBuf {
+        self.cache().join("blocks")
+    }
+
     /// Root trees that a later step needs, each under the key of what it was made from.
     #[must_use]
     pub(crate) fn trees(&self) -> PathBuf {

@@ -10,6 +10,7 @@
 //! | [`modules`] | the layer of modules, with depmod's files for exactly what is inside |
 //! | [`initrd`] | init, modules and files into a compressed cpio that the kernel unpacks |
 //! | [`overlay`] | the upper directory of an overlayfs into a layer, or into a `cpio.gz` as on-imagebuilder made it |
+//! | [`blocks`] | a directory of compressed blocks, so that packing again costs what has changed |
 //! | [`glob`] | the patterns for paths |
 //!
 //! Reproducible: the bytes depend on names, contents, modes, owners and attributes of what is packed and on the options,
@@ -19,6 +20,7 @@
 //! not be in an image (machine ids, host keys) is for `rootfs` to remove before.
 
 mod assembly;
+pub mod blocks;
 mod compress;
 mod cpio;
 pub mod error;

@@ -1,5 +1,8 @@
 //! A tree into a base or an overlay.
 
+use std::sync::Arc;
+
+use overboot_pack::blocks::BlockDirectory;
 use overboot_pack::{Facts, ScanOptions, image, overlay as upper};
 use overboot_recipe::Compression;
 use overboot_squashfs::{Compression as Squash, Options};
@@ -13,6 +16,9 @@ use crate::plan::Step;
 /// Zstandard's strongest level that needs no more memory to read than the ones below it. Packing is done once, and every node
 /// fetches it.
 const ZSTD_LEVEL: i32 = 19;
+
+/// Bytes of compressed blocks to keep for the next time: about ten generations of a base and its overlays.
+const BLOCKS_LIMIT: u64 = 2 << 30;
 
 pub(crate) fn base(context: &Context<'_>, step: &Step, name: &str) -> Result<u64, Error> {
     let tree = tree::base(context, name)?;
@@ -48,6 +54,7 @@ pub(crate) fn options(context: &Context<'_>, compression: Compression) -> Option
         },
         threads: context.project.options().threads,
         modification_time: time(context),
+        cache: Some(Arc::new(BlockDirectory::open(context.project.blocks(), BLOCKS_LIMIT))),
         ..Options::default()
     }
 }
