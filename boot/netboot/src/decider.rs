@@ -56,6 +56,8 @@ pub enum Event {
     LoaderSent {
         /// To whom.
         peer: SocketAddr,
+        /// Its hardware address, when it is on a network of this machine.
+        mac: Option<Mac>,
         /// Its name.
         file: String,
         /// Its size in bytes.
@@ -67,6 +69,8 @@ pub enum Event {
     LoaderFailed {
         /// To whom.
         peer: SocketAddr,
+        /// Its hardware address, when it is on a network of this machine.
+        mac: Option<Mac>,
         /// The name that was asked for, shortened.
         file: String,
         /// Why, for people.

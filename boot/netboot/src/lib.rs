@@ -22,6 +22,7 @@ pub mod dhcp;
 mod error;
 pub mod ipxe;
 mod loaders;
+mod neighbour;
 mod site;
 mod socket;
 mod tftp;

@@ -13,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 use crate::decider::{Decider, Event};
 use crate::error::Error;
 use crate::loaders::Loaders;
+use crate::neighbour;
 use crate::socket;
 
 /// What the TFTP server is told.
@@ -153,16 +154,21 @@ async fn serve(config: &TftpConfig, peer: SocketAddr, request: &Request, decider
     let file: String =
         request.file.chars().map(|c| if c.is_control() { '?' } else { c }).take(128).collect();
     let started = Instant::now();
-    match transfer(config, peer, request).await {
+    let result = transfer(config, peer, request).await;
+    let mac = match peer.ip() {
+        IpAddr::V4(address) => neighbour::hardware_address(address),
+        IpAddr::V6(_) => None,
+    };
+    match result {
         Ok(Some(bytes)) => {
             let took = started.elapsed();
             tracing::info!(%peer, file, bytes, ?took, "loader sent");
-            decider.observe(Event::LoaderSent { peer, file, bytes, took });
+            decider.observe(Event::LoaderSent { peer, mac, file, bytes, took });
         }
         Ok(None) => tracing::debug!(%peer, file, "only asked for the size"),
         Err(reason) => {
             tracing::warn!(%peer, file, reason, "loader not sent");
-            decider.observe(Event::LoaderFailed { peer, file, reason });
+            decider.observe(Event::LoaderFailed { peer, mac, file, reason });
         }
     }
 }

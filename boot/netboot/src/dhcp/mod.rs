@@ -8,7 +8,6 @@ mod config;
 mod core;
 mod journal;
 mod leases;
-mod neighbour;
 pub mod proxy;
 mod service;
 

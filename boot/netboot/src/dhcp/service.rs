@@ -15,8 +15,9 @@ use crate::dhcp::config::{DhcpConfig, ProxyConfig};
 use crate::dhcp::core::{Action, CLIENT_PORT, Core, Destination, SERVER_PORT};
 use crate::dhcp::journal::Journal;
 use crate::dhcp::leases::Lease;
-use crate::dhcp::{neighbour, proxy};
+use crate::dhcp::proxy;
 use crate::error::Error;
+use crate::neighbour;
 use crate::site::Site;
 use crate::socket;
 

@@ -86,16 +86,16 @@ async fn note(app: &App, event: Event) -> ApiResult<()> {
             tracing::info!(%mac, %address, "released");
             Ok(())
         }
-        Event::LoaderSent { peer, file, bytes, took } => {
+        Event::LoaderSent { peer, mac, file, bytes, took } => {
             tracing::info!(%peer, file, bytes, ?took, "loader sent");
-            let Some(mac) = mac_of(app, peer.ip()).await? else { return Ok(()) };
+            let Some(mac) = mac_of(app, mac, peer.ip()).await? else { return Ok(()) };
             let mut event = BootEvent::seen(Stage::Loader, Some(file));
             event.bytes = Some(bytes);
             app.saw(mac, None, event).await
         }
-        Event::LoaderFailed { peer, file, reason } => {
+        Event::LoaderFailed { peer, mac, file, reason } => {
             tracing::warn!(%peer, file, reason, "loader not sent");
-            let Some(mac) = mac_of(app, peer.ip()).await? else { return Ok(()) };
+            let Some(mac) = mac_of(app, mac, peer.ip()).await? else { return Ok(()) };
             let mut event = BootEvent::seen(Stage::Loader, Some(file));
             event.error = Some(reason);
             app.saw(mac, None, event).await
@@ -103,7 +103,11 @@ async fn note(app: &App, event: Event) -> ApiResult<()> {
     }
 }
 
-async fn mac_of(app: &App, address: IpAddr) -> ApiResult<Option<Mac>> {
+/// Who has this address: the kernel's table of neighbours knows those beside us, lookups the others.
+async fn mac_of(app: &App, neighbour: Option<Mac>, address: IpAddr) -> ApiResult<Option<Mac>> {
+    if neighbour.is_some() {
+        return Ok(neighbour);
+    }
     let lookups = app.state.lookups(&address.to_string()).await?;
     Ok(lookups.first().map(|lookup| lookup.mac_address))
 }

@@ -1,7 +1,4 @@
-//! Telling the kernel which hardware address an address is about to have.
-//!
-//! One message of rtnetlink(7): `RTM_NEWNEIGH` with `NTF_USE` unset and state `NUD_STALE`, which the kernel uses at once
-//! and confirms by itself when the client has come up. Wants CAP_NET_ADMIN.
+//! The kernel's table of neighbours: which hardware address an address has.
 
 use std::io;
 use std::net::Ipv4Addr;
@@ -23,7 +20,23 @@ const RTN_UNICAST: u8 = 1;
 const NDA_DST: u16 = 1;
 const NDA_LLADDR: u16 = 2;
 
-/// Makes packets to `address` on `interface` go to `mac`.
+/// The hardware address of `address`, if it is on a network of this machine and was spoken to lately. A table of proc(5), of
+/// the calling thread's network namespace.
+pub(crate) fn hardware_address(address: Ipv4Addr) -> Option<Mac> {
+    in_table(&fs_err::read_to_string("/proc/thread-self/net/arp").ok()?, address)
+}
+
+/// A line is address, hardware type, flags, hardware address, mask, device.
+fn in_table(table: &str, address: Ipv4Addr) -> Option<Mac> {
+    let address = address.to_string();
+    let mut lines = table.lines().map(str::split_whitespace);
+    let mut line = lines.find(|line| line.clone().next() == Some(&address))?;
+    line.nth(3)?.parse().ok().filter(|mac: &Mac| mac.is_unicast())
+}
+
+/// Makes packets to `address` on `interface` go to `mac`, before its owner answers ARP: one message of rtnetlink(7),
+/// `RTM_NEWNEIGH` with the state `NUD_STALE`, which the kernel uses at once and confirms by itself later on. Wants
+/// CAP_NET_ADMIN.
 ///
 /// # Errors
 /// What the kernel says; "operation not permitted" without CAP_NET_ADMIN.
@@ -75,6 +88,20 @@ fn message(index: u32, address: Ipv4Addr, mac: Mac) -> Vec<u8> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_table_is_read() {
+        let table = "\
+IP address       HW type     Flags       HW address            Mask     Device
+10.77.0.1        0x1         0x2         52:54:00:77:00:01     *        br0
+10.77.0.10       0x1         0x0         00:00:00:00:00:00     *        br0
+";
+        let of = |last| in_table(table, Ipv4Addr::new(10, 77, 0, last));
+        assert_eq!(of(1), Some(Mac::new([0x52, 0x54, 0, 0x77, 0, 1])));
+        assert_eq!(of(10), None, "did not answer");
+        assert_eq!(of(100), None);
+        assert_eq!(hardware_address(Ipv4Addr::LOCALHOST), None);
+    }
 
     #[test]
     fn the_message_is_as_long_as_it_says() {
