@@ -180,7 +180,7 @@ pub struct Task {
     pub instance_id: TaskId,
     /// Its name within the graph.
     pub label: String,
-    /// The label again: RackHD has both.
+    /// The injectable name again: RackHD has both.
     pub name: String,
     /// Name of its definition, for people.
     pub friendly_name: String,

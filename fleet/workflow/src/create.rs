@@ -120,7 +120,7 @@ pub(crate) fn create(
         tasks.push(Task {
             instance_id: id.clone(),
             label: entry.label.clone(),
-            name: entry.label.clone(),
+            name: definition.injectable_name.clone(),
             friendly_name: definition.friendly_name.clone(),
             injectable_name: definition.injectable_name.clone(),
             implements_task: definition.implements_task.clone(),

@@ -293,3 +293,6 @@ impl Taker<'_> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

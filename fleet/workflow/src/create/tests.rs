@@ -47,6 +47,8 @@ fn bootstrap_ubuntu_has_its_options_and_no_password() {
     let node = NodeId::new();
     let run = made("Graph.BootstrapUbuntu", json!({}), Some(node.clone())).unwrap();
     let bootstrap = &run.tasks[2];
+    assert_eq!(bootstrap.label, "bootstrap-ubuntu");
+    assert_eq!(bootstrap.name, "Task.Linux.Bootstrap.Ubuntu");
     assert_eq!(bootstrap.options["kernelUri"], "http://10.0.0.1:9090/common/vmlinuz");
     assert_eq!(bootstrap.options["bootSet"], "discovery");
     assert_eq!(bootstrap.options["login"]["user"], "monorail");
