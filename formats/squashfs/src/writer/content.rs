@@ -78,6 +78,34 @@ fn is_boundary(path: &[u8]) -> bool {
     hash.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 61 == 0
 }
 
+/// Content that there is already. Only a file that has its size in common with another can be a duplicate,
+/// so that most are never hashed.
+struct Known {
+    sizes: HashMap<u64, usize>,
+    content: HashMap<(u64, Digest), usize>,
+}
+
+impl Known {
+    /// For files of these sizes.
+    fn new(sizes: impl Iterator<Item = u64>) -> Self {
+        let mut counts = HashMap::new();
+        for size in sizes {
+            *counts.entry(size).or_default() += 1;
+        }
+        Self { sizes: counts, content: HashMap::new() }
+    }
+
+    fn may_have(&self, size: u64) -> bool {
+        self.sizes.get(&size).is_some_and(|count| *count > 1)
+    }
+
+    /// The first file with this content, if it is another than this.
+    fn first(&mut self, index: usize, size: u64, digest: Digest) -> Option<usize> {
+        let first = *self.content.entry((size, digest)).or_insert(index);
+        (first != index).then_some(first)
+    }
+}
+
 /// Why reading ended before everything was read.
 pub(crate) enum Stopped {
     /// The writer or the compressors have given up; they know why.
@@ -127,65 +155,74 @@ impl<'a> Cutter<'a> {
         }
     }
 
-    /// Reads every file, in the order given, and hands the blocks on. What it returns is in the order
-    /// of the tree.
-    pub(crate) fn run(mut self, order: &[usize]) -> Result<Vec<Shared>, Stopped> {
+    /// Reads every file, in the order of their paths, and hands the blocks on. What it returns is in the
+    /// order of the tree.
+    pub(crate) fn run(mut self) -> Result<Vec<Shared>, Stopped> {
+        let files: Vec<_> = (0..self.tree.nodes.len())
+            .filter_map(|index| Some((index, self.source(index)?)))
+            .collect();
+        let mut known = Known::new(files.iter().map(|(_, source)| source.size()));
         let mut shared = vec![Shared::default(); self.tree.nodes.len()];
-        let mut same_size: HashMap<u64, usize> = HashMap::new();
-        for index in order {
-            if let Some(source) = self.source(*index) {
-                *same_size.entry(source.size()).or_default() += 1;
-            }
-        }
         let mut scratch = Vec::new();
-        let mut known: HashMap<(u64, Digest), usize> = HashMap::new();
-        for &index in order {
-            let Some(source) = self.source(index) else { continue };
-            let size = source.size();
-            if size == 0 {
-                continue;
-            }
-            // Only a file that has its size in common with another can be a duplicate.
-            let candidate = same_size.get(&size).is_some_and(|count| *count > 1);
-            let mut duplicate = |digest| *known.entry((size, digest)).or_insert(index);
-            let small = size < self.block_size as u64;
-            if candidate && !small {
-                let first = duplicate(self.hash(index, &source)?);
-                if first != index {
-                    shared[index].duplicate_of = Some(first);
-                    self.skipped.fetch_add(size, Ordering::Relaxed);
-                    continue;
-                }
-            }
-            let mut content = self.begin(index, &source)?;
-            let mut group = Group::Other;
-            for block in 0..size / self.block_size as u64 {
-                let mut buffer = self.buffers.recv().map_err(|_| Stopped::Elsewhere)?;
-                self.read(index, &mut content, &mut buffer.raw, self.block_size, size)?;
-                if block == 0 {
-                    group = Group::of(&buffer.raw);
-                }
-                self.send(Owner::File(index), buffer)?;
-            }
-            let tail = (size % self.block_size as u64) as usize;
-            if tail > 0 {
-                self.read(index, &mut content, &mut scratch, tail, size)?;
-                let first =
-                    if candidate && small { duplicate(Digest::of(&scratch)) } else { index };
-                if first == index {
-                    let group = if small { Group::of(&scratch) } else { group };
-                    shared[index].tail = Some(self.share(index, group, &scratch)?);
-                } else {
-                    shared[index].duplicate_of = Some(first);
-                    self.skipped.fetch_add(size, Ordering::Relaxed);
-                }
-            }
-            if content.read(&mut [0]).map_err(|source| self.failed(index, source))? != 0 {
-                return Err(self.changed(index, size, "longer").into());
+        for (index, source) in files {
+            shared[index] = self.store(index, &source, &mut known, &mut scratch)?;
+            if shared[index].duplicate_of.is_some() {
+                self.skipped.fetch_add(source.size(), Ordering::Relaxed);
             }
         }
         for group in [Group::Code, Group::Other] {
             self.end_fragment(group)?;
+        }
+        Ok(shared)
+    }
+
+    /// Reads one file, unless it is there already.
+    fn store(
+        &mut self,
+        index: usize,
+        source: &Arc<dyn Source>,
+        known: &mut Known,
+        scratch: &mut Vec<u8>,
+    ) -> Result<Shared, Stopped> {
+        let size = source.size();
+        let block_size = self.block_size as u64;
+        let mut shared = Shared::default();
+        if size == 0 {
+            return Ok(shared);
+        }
+        let candidate = known.may_have(size);
+        // A large one is read twice rather than kept in memory; a small one is looked at as it is read.
+        if candidate && size >= block_size {
+            shared.duplicate_of = known.first(index, size, self.hash(index, source)?);
+            if shared.duplicate_of.is_some() {
+                return Ok(shared);
+            }
+        }
+        let mut content = self.begin(index, source)?;
+        let mut group = Group::Other;
+        for block in 0..size / block_size {
+            let mut buffer = self.buffers.recv().map_err(|_| Stopped::Elsewhere)?;
+            self.read(index, &mut content, &mut buffer.raw, self.block_size, size)?;
+            if block == 0 {
+                group = Group::of(&buffer.raw);
+            }
+            self.send(Owner::File(index), buffer)?;
+        }
+        let tail = (size % block_size) as usize;
+        if tail > 0 {
+            self.read(index, &mut content, scratch, tail, size)?;
+            if size < block_size {
+                group = Group::of(scratch);
+                if candidate {
+                    shared.duplicate_of = known.first(index, size, Digest::of(&*scratch));
+                }
+            }
+            if shared.duplicate_of.is_none() {
+                shared.tail = Some(self.share(index, group, scratch)?);
+            }
+        }
+        if content.read(&mut [0]).map_err(|source| self.failed(index, source))? != 0 {
+            return Err(self.changed(index, size, "longer").into());
         }
         Ok(shared)
     }

@@ -86,12 +86,11 @@ pub(crate) fn store(
     let jobs_out = Arc::new(Mutex::new(jobs_out));
     let (done, done_out) = channel();
     let skipped = AtomicU64::new(0);
-    let order = order(tree);
 
     let mut writer = Writer::new(tree, options, out, position);
     let (written, read) = std::thread::scope(|scope| {
         let cutter = Cutter::new(tree, options.block_size, buffers, jobs, &skipped);
-        let reader = scope.spawn(move || cutter.run(&order));
+        let reader = scope.spawn(move || cutter.run());
         for _ in 0..threads {
             let done = done.clone();
             let jobs = Arc::clone(&jobs_out);
@@ -116,12 +115,6 @@ pub(crate) fn store(
     let stored = writer.finish(&shared);
     progress(stored.summary.content);
     Ok(stored)
-}
-
-/// The order in which files are read and stored.
-fn order(tree: &Tree) -> Vec<usize> {
-    let file = |index: &usize| matches!(tree.nodes[*index].entry.kind, Kind::File(_));
-    (0..tree.nodes.len()).filter(file).collect()
 }
 
 /// Compresses until there are no more jobs, or nobody wants the results.
