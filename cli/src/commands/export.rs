@@ -6,6 +6,7 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result, bail};
 use overboot_build::Target;
+use overboot_recipe::Recipe;
 use overboot_store::{Artifact, Store};
 
 use super::project;
@@ -17,13 +18,14 @@ use crate::printer::{Printer, size};
 pub(crate) struct Args {
     /// kernel, modules/NAME, initrd/NAME, base/NAME, overlay/NAME or set/NAME; ipxe gives a folder of loaders.
     target: String,
-    /// The file; otherwise one named after the target, in this folder.
+    /// The file; otherwise one named after the target, in this folder. An overlay whose file ends in `.cpio.gz` is written in
+    /// on-imagebuilder's form.
     file: Option<PathBuf>,
 }
 
 pub(crate) fn run(global: &Global, args: &Args, printer: &Printer) -> Result<ExitCode> {
     let target: Target = args.target.parse().map_err(|message: String| anyhow::anyhow!(message))?;
-    let (project, _) = project::open(global)?;
+    let (project, recipe) = project::open(global)?;
     let store = Store::open(project.store_folder())?;
     let Some(artifact) = store.get(&target.to_string())? else {
         bail!("{target} is not in the store\n  help: run `overboot build {target}`");
@@ -31,6 +33,11 @@ pub(crate) fn run(global: &Global, args: &Args, printer: &Printer) -> Result<Exi
     let file = args.file.clone().unwrap_or_else(|| PathBuf::from(default_name(&target)));
     if target == Target::Ipxe {
         return loaders(&store, &artifact, &file, printer);
+    }
+    if let Target::Overlay(name) = &target
+        && file.to_string_lossy().ends_with(".cpio.gz")
+    {
+        return cpio_gz(&store, &recipe, name, &file, printer);
     }
     write(&store, &artifact, 0, &file, printer)?;
     if matches!(target, Target::Set(_)) {
@@ -70,7 +77,26 @@ fn loaders(
     Ok(ExitCode::SUCCESS)
 }
 
-/// Writes aside, then renames: nobody sees half a file.
+fn cpio_gz(
+    store: &Store,
+    recipe: &Recipe,
+    name: &str,
+    file: &Path,
+    printer: &Printer,
+) -> Result<ExitCode> {
+    let mut lost = Vec::new();
+    let bytes = aside(file, |out| {
+        lost = overboot_build::export::overlay_cpio_gz(store, recipe, name, &mut *out)?;
+        Ok(())
+    })?;
+    if !lost.is_empty() {
+        printer.note(&format!("cpio has no capabilities: {} lost theirs.", lost.join(", ")));
+    }
+    printer.json(&serde_json::json!({"file": file, "size": bytes, "lost_capabilities": lost}));
+    printer.result(format!("{}  {}", file.display(), size(bytes)));
+    Ok(ExitCode::SUCCESS)
+}
+
 fn write(
     store: &Store,
     artifact: &Artifact,
@@ -79,19 +105,29 @@ fn write(
     printer: &Printer,
 ) -> Result<()> {
     let layer = artifact.manifest.layers.get(layer).context("the artifact lacks a part")?;
+    let mut blob = fs_err::File::open(store.blob_path(&layer.digest))?;
+    aside(file, |out| {
+        std::io::copy(&mut blob, out)
+            .with_context(|| format!("cannot write {}", file.display()))?;
+        Ok(())
+    })?;
+    printer.json(&serde_json::json!({"file": file, "size": layer.size, "digest": layer.digest}));
+    printer.result(format!("{}  {}  {}", file.display(), size(layer.size), layer.digest));
+    Ok(())
+}
+
+/// Writes aside, then renames: nobody sees half a file. Returns the file's size.
+fn aside(file: &Path, write: impl FnOnce(&mut std::fs::File) -> Result<()>) -> Result<u64> {
     let folder =
         file.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let mut aside = tempfile::NamedTempFile::new_in(folder)
         .with_context(|| format!("cannot write into {}", folder.display()))?;
-    let mut blob = fs_err::File::open(store.blob_path(&layer.digest))?;
-    std::io::copy(&mut blob, &mut aside)
-        .with_context(|| format!("cannot write {}", file.display()))?;
+    write(aside.as_file_mut())?;
     aside.flush()?;
     aside.as_file().sync_all()?;
     let mode = std::os::unix::fs::PermissionsExt::from_mode(0o644);
     aside.as_file().set_permissions(mode)?;
+    let bytes = aside.as_file().metadata()?.len();
     aside.persist(file).with_context(|| format!("cannot write {}", file.display()))?;
-    printer.json(&serde_json::json!({"file": file, "size": layer.size, "digest": layer.digest}));
-    printer.result(format!("{}  {}  {}", file.display(), size(layer.size), layer.digest));
-    Ok(())
+    Ok(bytes)
 }
