@@ -19,7 +19,8 @@ impl Engine {
     /// [`Error::UnknownGraph`], [`Error::UnknownNode`]; [`Error::TargetTaken`] if the node has an active run;
     /// [`Error::Graph`], [`Error::Task`], [`Error::Request`] if it cannot be run like this; [`Error::State`].
     pub async fn run_graph(&self, request: GraphRequest) -> Result<Workflow, Error> {
-        self.make(&request, None).await
+        let engine = self.clone();
+        self.whole(async move { engine.make(&request, None).await }).await
     }
 
     pub(super) async fn make(
@@ -67,8 +68,9 @@ impl Engine {
     ///
     /// [`Error::UnknownWorkflow`]; [`Error::NotActive`] if it has ended; [`Error::State`].
     pub async fn cancel(&self, id: &WorkflowId) -> Result<Workflow, Error> {
-        let reason = "cancelled by a request".to_owned();
-        match self.advance(id, Event::Cancel { reason }).await? {
+        let event = Event::Cancel { reason: "cancelled by a request".to_owned() };
+        let (engine, workflow) = (self.clone(), id.clone());
+        match self.whole(async move { engine.advance(&workflow, event).await }).await? {
             Some(taken) => Ok(taken.workflow),
             None if self.inner.state.workflow(id).await?.is_some() => {
                 Err(Error::NotActive { id: id.clone() })

@@ -224,6 +224,19 @@ impl Engine {
         Ok(next.map_or(CLOCK_TICK, |due| due.since(Timestamp::now()).min(CLOCK_TICK)))
     }
 
+    /// Does `work` to its end, even if who waits for it goes away: a client that hangs up between a transaction and
+    /// what follows from it must not leave that undone.
+    async fn whole<T: Send + 'static>(
+        &self,
+        work: impl Future<Output = Result<T, Error>> + Send + 'static,
+    ) -> Result<T, Error> {
+        match self.inner.tracker.spawn(work).await {
+            Ok(result) => result,
+            Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
+            Err(_) => Err(Error::Stopped),
+        }
+    }
+
     /// Gives a run an event. Nothing, if the run does not exist or has ended.
     async fn advance(&self, id: &WorkflowId, event: Event) -> Result<Option<Turn>, Error> {
         let taken = {

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use overboot_dhcp::Mac;
 use overboot_state::{
-    Batch, BootEvent, Durability, NodeId, NodeSession, Recorded, Session, Status, TaskId,
+    Batch, BootEvent, BootId, Durability, NodeId, NodeSession, Recorded, Session, Status, TaskId,
     Timestamp, Workflow, WorkflowId,
 };
 use overboot_wire::{Stage, TaskDoc};
@@ -40,15 +40,17 @@ const MAX_WAIT: Duration = Duration::from_secs(300);
 const MAX_BOOT_ID: usize = 64;
 
 /// How a node asks for work.
-#[derive(Clone, Copy, Debug)]
-struct Poll<'a> {
+#[derive(Clone, Debug)]
+struct Poll {
     login: Option<u64>,
-    boot: Option<&'a str>,
+    boot: Option<String>,
+    /// The boot that the node was in when it asked, once that is known.
+    began_in: Option<Option<BootId>>,
 }
 
-impl Poll<'_> {
+impl Poll {
     /// Only our own agent says which login it knows, and only it runs a command id at most once.
-    fn native(self) -> bool {
+    fn native(&self) -> bool {
         self.login.is_some()
     }
 }
@@ -79,6 +81,11 @@ impl Engine {
         if recorded.stage < Stage::Script {
             return Ok(());
         }
+        let (engine, node, recorded) = (self.clone(), node.clone(), recorded.clone());
+        self.whole(async move { engine.booted(&node, &recorded).await }).await
+    }
+
+    async fn booted(&self, node: &NodeId, recorded: &Recorded) -> Result<(), Error> {
         let boot = &recorded.boot;
         let taken = {
             let _turns = self.inner.turns.lock().await;
@@ -133,17 +140,19 @@ impl Engine {
         login: Option<u64>,
         boot: Option<&str>,
     ) -> Result<TaskDoc, Error> {
-        let poll = Poll { login, boot: boot.filter(|boot| boot.len() <= MAX_BOOT_ID) };
+        let boot = boot.filter(|boot| boot.len() <= MAX_BOOT_ID).map(str::to_owned);
+        let mut poll = Poll { login, boot, began_in: None };
         let deadline = Instant::now() + wait.min(MAX_WAIT);
         let notify = self.notify(node);
-        let mut began_in = None;
         loop {
             let notified = notify.notified();
             tokio::pin!(notified);
             // From here on no change is missed.
             notified.as_mut().enable();
-            let (document, session) = self.try_offer(node, poll).await?;
-            let restarted = began_in.as_ref().is_some_and(|boot| *boot != session.boot);
+            let (engine, id, asked) = (self.clone(), node.clone(), poll.clone());
+            let work = async move { engine.try_offer(&id, &asked).await };
+            let (document, session) = self.whole(work).await?;
+            let restarted = poll.began_in.as_ref().is_some_and(|boot| *boot != session.boot);
             let changed = poll.login.is_some_and(|known| known != session.login_sequence);
             if !document.tasks.is_empty()
                 || changed
@@ -153,15 +162,15 @@ impl Engine {
             {
                 return Ok(document);
             }
-            began_in = Some(session.boot);
+            poll.began_in = Some(session.boot);
         }
     }
 
-    async fn try_offer(&self, node: &NodeId, poll: Poll<'_>) -> Result<(TaskDoc, Session), Error> {
+    async fn try_offer(&self, node: &NodeId, poll: &Poll) -> Result<(TaskDoc, Session), Error> {
         let nothing = TaskDoc { identifier: node.to_string(), ..TaskDoc::default() };
         let now = Timestamp::now();
         let stored = self.inner.state.session(node).await?;
-        if let Some(boot) = poll.boot {
+        if let Some(boot) = poll.boot.as_deref() {
             if stored.past_kernel.as_deref() == Some(boot) {
                 // The agent of the boot before: the machine is about to be reset, or was.
                 return Ok((nothing, stored));
@@ -176,13 +185,17 @@ impl Engine {
                 return Err(Error::UnknownNode { id: node.clone() });
             }
             let stored = self.inner.state.session(node).await?;
+            if poll.began_in.as_ref().is_some_and(|boot| *boot != stored.boot) {
+                // Whoever asked is gone: the node has been restarted since.
+                return Ok((nothing, stored));
+            }
             let mut session = stored.clone();
             if session.polled_at.is_none_or(|at| !session.up || now.since(at) >= POLL_NOTED) {
                 session.polled_at = Some(now);
             }
             session.up = true;
             if session.kernel.is_none() {
-                session.kernel = poll.boot.map(str::to_owned);
+                session.kernel = poll.boot.clone();
             }
             let first = !stored.up;
             match self.inner.state.active_workflow(node).await? {
@@ -250,6 +263,11 @@ impl Engine {
     ///
     /// [`Error::State`].
     pub async fn complete(&self, node: &NodeId, results: TaskDoc) -> Result<bool, Error> {
+        let (engine, node) = (self.clone(), node.clone());
+        self.whole(async move { engine.take_results(&node, results).await }).await
+    }
+
+    async fn take_results(&self, node: &NodeId, results: TaskDoc) -> Result<bool, Error> {
         let taken = {
             let _turns = self.inner.turns.lock().await;
             let Some(workflow) = self.inner.state.active_workflow(node).await? else {

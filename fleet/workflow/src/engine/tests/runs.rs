@@ -3,10 +3,11 @@
 use std::time::Duration;
 
 use overboot_state::{NodeId, Status, WorkflowId};
+use overboot_wire::Stage;
 use serde_json::json;
 use tokio::time::Instant;
 
-use super::world::{Machine, echo, run};
+use super::world::{MAC, Machine, echo, run};
 use super::{Fixture, fixture, reason, state_of};
 use crate::{Error, ErrorKind, GraphRequest};
 
@@ -242,6 +243,50 @@ async fn definitions_can_be_put_and_taken_back() {
     assert_eq!(library.graphs["Graph.noop-example"].friendly_name, "No-Op Graph");
     let bad = json!({"friendlyName": "X", "injectableName": "Graph.X", "tasks": [{"label": "a", "taskName": "Task.Nope"}]});
     assert_eq!(engine.put_graph(&bad).await.unwrap_err().kind(), ErrorKind::Invalid);
+}
+
+#[tokio::test]
+async fn what_was_begun_is_done_though_the_client_hangs_up() {
+    let fixture = fixture().await.with_noop_obm().await;
+    let mut machine = up(&fixture, echo).await;
+    let graph = json!({"friendlyName": "X", "injectableName": "Graph.X", "tasks": [
+        {"label": "commands", "taskName": "Task.Linux.Commands"},
+        {"label": "reboot", "taskName": "Task.Obm.Node.Reboot", "waitOn": {"commands": "succeeded"}}]});
+    fixture.engine.put_graph(&graph).await.unwrap();
+    let id = fixture.run("Graph.X", json!({"commands": {"commands": "true"}})).await.instance_id;
+    let given = machine.poll(&fixture.engine, 0).await.unwrap();
+    {
+        let post = fixture.engine.complete(&fixture.node.id, run_it(given));
+        tokio::pin!(post);
+        tokio::select! {
+            biased;
+            _ = &mut post => panic!("it does not end at once"),
+            () = tokio::task::yield_now() => {}
+        }
+    }
+    assert_eq!(fixture.ended(&id).await.status, Status::Succeeded);
+}
+
+#[tokio::test]
+async fn a_poll_from_before_the_reboot_is_given_nothing_of_the_next_boot() {
+    let fixture = fixture().await;
+    let mut machine = Machine::new(&fixture.node.id, echo);
+    machine.firmware(&fixture.engine).await.unwrap();
+    let (engine, node) = (fixture.engine.clone(), machine.node.clone());
+    // A RackHD agent; the reset leaves its connection open.
+    let poll = tokio::spawn(async move {
+        engine.offer(&node, Duration::from_secs(20), None, None).await.unwrap()
+    });
+    // The first poll of a boot is noted, and after that the agent waits.
+    let state = fixture.engine.state();
+    while state.timelines(&[MAC], 1).await.unwrap()[0].boot.stage < Stage::Agent {
+        tokio::task::yield_now().await;
+    }
+    machine.firmware(&fixture.engine).await.unwrap();
+    let id = commands(&fixture, json!("true")).await;
+    assert!(poll.await.unwrap().tasks.is_empty());
+    let run = fixture.workflow(&id).await;
+    assert_eq!(reason(&run, "commands"), "waiting for the node's agent to ask for tasks");
 }
 
 #[tokio::test]
