@@ -5,6 +5,7 @@
 
 mod commands;
 mod printer;
+mod trial;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -51,6 +52,9 @@ enum Command {
     Lock(commands::lock::Args),
     Plan(commands::plan::Args),
     Build(commands::build::Args),
+    #[command(name = "try")]
+    Try(commands::try_vm::Args),
+    Serve(commands::serve::Args),
     Export(commands::export::Args),
     Verify(commands::verify::Args),
 }
@@ -73,6 +77,8 @@ fn run(cli: Cli, printer: &Printer) -> Result<ExitCode> {
         Command::Lock(args) => commands::lock::run(&cli.global, &args, printer),
         Command::Plan(args) => commands::plan::run(&cli.global, &args, printer),
         Command::Build(args) => commands::build::run(&cli.global, &args, printer),
+        Command::Try(args) => commands::try_vm::run(&cli.global, &args, printer),
+        Command::Serve(args) => commands::serve::run(&cli.global, &args, printer),
         Command::Export(args) => commands::export::run(&cli.global, &args, printer),
         Command::Verify(args) => commands::verify::run(&cli.global, &args, printer),
     }

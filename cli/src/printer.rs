@@ -70,9 +70,18 @@ impl Printer {
         }
     }
 
+    /// Something in the background, dim where there is colour: a machine's console.
+    pub(crate) fn aside(&self, text: impl std::fmt::Display) {
+        let dim = self.way == Way::Bars && std::env::var_os("NO_COLOR").is_none();
+        if dim { self.note(format!("\x1b[2m{text}\x1b[0m")) } else { self.note(text) }
+    }
+
     /// What went wrong: the message, and beneath it what it came from.
     pub(crate) fn error(&self, error: &anyhow::Error) {
-        let causes: Vec<String> = error.chain().skip(1).map(ToString::to_string).collect();
+        // A message that carries its hint has its cause in it already: told once is enough.
+        let message = error.to_string();
+        let causes = error.chain().skip(1).map(ToString::to_string);
+        let causes: Vec<String> = causes.filter(|cause| !message.contains(cause)).collect();
         if self.is_json() {
             let value = serde_json::json!({"event": "error", "message": error.to_string(), "causes": causes});
             println!("{value}");

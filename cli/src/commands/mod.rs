@@ -6,4 +6,6 @@ pub(crate) mod init;
 pub(crate) mod lock;
 pub(crate) mod plan;
 mod project;
+pub(crate) mod serve;
+pub(crate) mod try_vm;
 pub(crate) mod verify;

@@ -20,8 +20,8 @@ pub struct ServerConfig {
     pub state: PathBuf,
     /// Folder of the image store.
     pub store: PathBuf,
-    /// Folder of the boot loaders (`undionly.kpxe`, `ipxe.efi`, …) for TFTP and HTTP; that of Debian's `ipxe` package
-    /// unless given.
+    /// Folder of the boot loaders (`undionly.kpxe`, `ipxe.efi`, …) for TFTP and HTTP. Unless given, those that the
+    /// build has put into the store, else those of the host's `ipxe` package.
     pub loaders: Option<PathBuf>,
     /// Folder of plain files under `/common/`, where RackHD's images are.
     pub common: Option<PathBuf>,

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use overboot_bootset::BootSet;
 use overboot_digest::Digest;
+use overboot_netboot::Loaders;
 use overboot_store::{Artifact, Store};
 
 use crate::http::error::{ApiError, ApiResult, chain};
@@ -11,6 +12,11 @@ use crate::http::error::{ApiError, ApiResult, chain};
 /// Boot sets are published under this prefix. Layer 0 is the set itself, layer 1 its signature (the text of a
 /// `.minisig` file).
 const SETS: &str = "set/";
+
+/// The artifact that holds boot loaders, one a layer, and the annotation that names each (OCI image specification,
+/// "annotations").
+const LOADERS: &str = "ipxe";
+const TITLE: &str = "org.opencontainers.image.title";
 
 /// The image store, for reading. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -67,6 +73,21 @@ impl Images {
             }
             Err(_) => Vec::new(),
         }
+    }
+
+    /// The boot loaders that the build has put into the store, by name; none if it has not.
+    pub(crate) fn loaders(store: &Store) -> Result<Loaders, overboot_store::Error> {
+        let mut loaders = Loaders::default();
+        for layer in store.get(LOADERS)?.iter().flat_map(|artifact| &artifact.manifest.layers) {
+            let Some(name) = layer.annotations.get(TITLE).filter(|name| !name.contains('/')) else {
+                continue;
+            };
+            match fs_err::read(store.blob_path(&layer.digest)) {
+                Ok(bytes) => loaders.insert(name.clone(), bytes),
+                Err(error) => tracing::warn!(name, %error, "a boot loader cannot be read"),
+            }
+        }
+        Ok(loaders)
     }
 
     async fn artifact(&self, name: &str) -> ApiResult<Option<Artifact>> {

@@ -61,11 +61,9 @@ impl Server {
         let http =
             listener.local_addr().map_err(|source| Error::Http { address: config.http, source })?;
         let address = advertised(&config, http)?;
-        let loaders =
-            Loaders::from_dir(config.loaders.clone().unwrap_or_else(|| Loaders::DEBIAN.into()))
-                .map_err(Error::Netboot)?;
-        let site = site(&config, &address, &loaders);
         let store = Store::open_or_create(&config.store).map_err(Error::Store)?;
+        let loaders = loaders(&config, &store)?;
+        let site = site(&config, &address, &loaders);
         let state = State::open(&config.state.join("fleet.sqlite")).await.map_err(Error::State)?;
         let stop = CancellationToken::new();
 
@@ -135,6 +133,12 @@ impl Running {
     #[must_use]
     pub fn url(&self) -> &str {
         &self.url
+    }
+
+    /// The workflow engine, for a program that starts a server for itself.
+    #[must_use]
+    pub fn engine(&self) -> &Engine {
+        &self.engine
     }
 
     /// Waits until a part fails. A server that works stays here for ever; cancelling the wait is fine.
@@ -221,6 +225,18 @@ async fn run_boot_service(
     service: impl Future<Output = Result<(), overboot_netboot::Error>>,
 ) -> Result<(), Error> {
     service.await.map_err(Error::Netboot)
+}
+
+/// The loaders of the folder that was given; else those in the store; else those of the host.
+fn loaders(config: &ServerConfig, store: &Store) -> Result<Loaders, Error> {
+    if let Some(folder) = &config.loaders {
+        return Loaders::from_dir(folder).map_err(Error::Netboot);
+    }
+    let built = Images::loaders(store).map_err(Error::Store)?;
+    if built.names().is_empty() {
+        return Loaders::from_dir(Loaders::DEBIAN).map_err(Error::Netboot);
+    }
+    Ok(built)
 }
 
 enum DhcpService {

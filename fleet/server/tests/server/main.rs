@@ -3,6 +3,7 @@
 #![allow(
     clippy::unwrap_used,
     clippy::print_stderr,
+    unreachable_pub,
     reason = "helpers of tests, outside of test functions"
 )]
 

@@ -1,0 +1,204 @@
+//! `overboot serve`: the boot server.
+
+use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, UdpSocket};
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use overboot_recipe::{Serve, ServeDhcp};
+use overboot_server::{Dhcp, Network, Server, ServerConfig};
+use socket2::{Domain, Socket, Type};
+use tokio::signal::unix::{SignalKind, signal};
+use tracing_subscriber::EnvFilter;
+
+use super::project;
+use crate::Global;
+use crate::printer::Printer;
+
+/// Boot machines: DHCP or ProxyDHCP, TFTP, HTTP, the API and the web page.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// Where HTTP listens; otherwise as the recipe says, or 0.0.0.0:9090.
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    http: Option<SocketAddr>,
+    /// The host, or host:port, that nodes are told; otherwise the address of the interface.
+    #[arg(long, value_name = "HOST[:PORT]")]
+    advertise: Option<String>,
+    /// The interface where DHCP and TFTP serve.
+    #[arg(long, value_name = "NAME")]
+    interface: Option<String>,
+    /// What to do about DHCP: off, proxy (beside the site's server), or first-last/prefix (be the server).
+    #[arg(long, value_name = "WHAT", value_parser = dhcp_argument)]
+    dhcp: Option<ServeDhcp>,
+    /// The boot set of workflows that name none.
+    #[arg(long, value_name = "NAME", default_value = "discovery")]
+    boot_set: String,
+    /// Where nodes, catalogs and workflows are kept; otherwise in the project.
+    #[arg(long, value_name = "DIR")]
+    state: Option<PathBuf>,
+    /// A folder of plain files for /common/, where RackHD's images are.
+    #[arg(long, value_name = "DIR")]
+    common: Option<PathBuf>,
+}
+
+/// How long our leases last. Nodes run for hours; a machine that is gone frees its address the same day.
+const LEASE_TIME: Duration = Duration::from_secs(3600);
+
+/// The port of TFTP: firmware knows no other.
+const TFTP_PORT: u16 = 69;
+
+pub(crate) fn run(global: &Global, args: &Args, printer: &Printer) -> Result<ExitCode> {
+    let (project, recipe) = project::open(global)?;
+    let state = args.state.clone().unwrap_or_else(|| project.folder().join(".overboot/fleet"));
+    let config = config(&recipe.serve, args, state, project.store_folder())?;
+    tracing_subscriber::fmt()
+        .with_env_filter(
+            EnvFilter::try_from_env("OVERBOOT_LOG").unwrap_or_else(|_| EnvFilter::new("info")),
+        )
+        .with_writer(std::io::stderr)
+        .with_target(false)
+        .init();
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .context("starting the runtime")?;
+    runtime.block_on(serve(config, printer))?;
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn serve(config: ServerConfig, printer: &Printer) -> Result<()> {
+    let mut key = signal(SignalKind::interrupt()).context("listening for signals")?;
+    let mut told = signal(SignalKind::terminate()).context("listening for signals")?;
+    let mut running = Server::start(config).await.map_err(|error| {
+        let hint = error.hint().map(|hint| format!("  help: {hint}"));
+        let error = anyhow::Error::from(error);
+        match hint {
+            Some(hint) => error.context(format!("the server does not start\n{hint}")),
+            None => error.context("the server does not start"),
+        }
+    })?;
+    printer.json(&serde_json::json!({
+        "event": "serving", "http": running.http_addr().to_string(), "url": running.url(),
+    }));
+    printer.result(format!("The web page and the API: {}/", running.url()));
+    let failed = tokio::select! {
+        failed = running.failed() => failed,
+        _ = key.recv() => Ok(()),
+        _ = told.recv() => Ok(()),
+    };
+    running.shutdown().await.context("stopping the server")?;
+    failed.context("the server stopped working")
+}
+
+/// What the recipe says, unless an argument says otherwise.
+fn config(recipe: &Serve, args: &Args, state: PathBuf, store: PathBuf) -> Result<ServerConfig> {
+    let interface = args.interface.clone().or_else(|| recipe.interface.clone());
+    let address = interface.as_deref().map(address_of).transpose()?;
+    let served = interface.zip(address);
+    let mut config = ServerConfig::new(state, store);
+    config.http = args.http.unwrap_or(recipe.http);
+    config.tftp = address.map(|address| SocketAddrV4::new(address, TFTP_PORT));
+    config.dhcp = dhcp(args.dhcp.unwrap_or(recipe.dhcp), served, recipe)?;
+    config.discovery = Some(recipe.discovery.clone());
+    config.boot_set = args.boot_set.clone();
+    config.common = args.common.clone();
+    config.advertised = args
+        .advertise
+        .clone()
+        .or_else(|| recipe.advertise.clone())
+        .or_else(|| address.map(|address| address.to_string()));
+    if config.advertised.is_none() && config.http.ip().is_unspecified() {
+        config.advertised = own_address().map(|address| address.to_string());
+    }
+    Ok(config)
+}
+
+fn dhcp(wanted: ServeDhcp, served: Option<(String, Ipv4Addr)>, recipe: &Serve) -> Result<Dhcp> {
+    match (wanted, served) {
+        (ServeDhcp::Off, _) => Ok(Dhcp::Off),
+        (_, None) => {
+            bail!("DHCP needs an interface\n  help: give --interface, or interface = in [serve]")
+        }
+        (ServeDhcp::Proxy, Some((interface, address))) => Ok(Dhcp::Proxy { interface, address }),
+        (ServeDhcp::Server { first, last, prefix }, Some((interface, address))) => {
+            let network = Network {
+                address,
+                prefix,
+                range: first..=last,
+                routers: recipe.router.into_iter().collect(),
+                dns: recipe.dns.clone(),
+                ntp: Vec::new(),
+                domain: None,
+            };
+            Ok(Dhcp::Server {
+                interface,
+                address,
+                networks: vec![network],
+                reservations: Default::default(),
+                lease_time: LEASE_TIME,
+            })
+        }
+    }
+}
+
+fn dhcp_argument(text: &str) -> Result<ServeDhcp, String> {
+    match text {
+        "off" => Ok(ServeDhcp::Off),
+        "proxy" => Ok(ServeDhcp::Proxy),
+        range => ServeDhcp::parse_range(range).ok_or_else(|| {
+            "want off, proxy, or a range such as 10.0.0.100-10.0.0.200/24".to_owned()
+        }),
+    }
+}
+
+/// The IPv4 address of an interface: the one from which the kernel would broadcast there. Nothing is sent.
+fn address_of(interface: &str) -> Result<Ipv4Addr> {
+    let find = || -> std::io::Result<Option<Ipv4Addr>> {
+        let socket = Socket::new(Domain::IPV4, Type::DGRAM, None)?;
+        socket.bind_device(Some(interface.as_bytes()))?;
+        socket.set_broadcast(true)?;
+        socket.connect(&SocketAddrV4::new(Ipv4Addr::BROADCAST, 9).into())?;
+        let address = socket.local_addr()?.as_socket_ipv4().map(|address| *address.ip());
+        Ok(address.filter(|address| !address.is_unspecified()))
+    };
+    let found = find().with_context(|| format!("looking for the address of {interface}"))?;
+    found.with_context(|| {
+        format!(
+            "{interface} has no IPv4 address\n  help: give it one; machines will boot from there"
+        )
+    })
+}
+
+/// This machine's address on the way to everybody else, if there is such a way. Nothing is sent.
+fn own_address() -> Option<Ipv4Addr> {
+    let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)).ok()?;
+    // RFC 5737: nobody's address, so that it goes where everything unknown goes.
+    socket.connect((Ipv4Addr::new(192, 0, 2, 1), 9)).ok()?;
+    match socket.local_addr().ok()? {
+        SocketAddr::V4(address) => Some(*address.ip()),
+        SocketAddr::V6(_) => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_loopback_interface_has_the_loopback_address() {
+        assert_eq!(address_of("lo").unwrap(), Ipv4Addr::LOCALHOST);
+        let error = format!("{:#}", address_of("no-such-interface").unwrap_err());
+        assert!(error.contains("no-such-interface"), "{error}");
+    }
+
+    #[test]
+    fn dhcp_is_said_in_one_word_or_a_range() {
+        assert_eq!(dhcp_argument("proxy"), Ok(ServeDhcp::Proxy));
+        assert!(matches!(
+            dhcp_argument("10.0.0.5-10.0.0.9/24"),
+            Ok(ServeDhcp::Server { prefix: 24, .. })
+        ));
+        assert!(dhcp_argument("on").is_err());
+    }
+}

@@ -1,0 +1,196 @@
+//! `overboot try`: do the images boot?
+
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+use clap::ValueEnum;
+use overboot_bootset::BootSet;
+use overboot_store::Store;
+use overboot_vm::{AccelChoice, choose_accel};
+
+use super::project;
+use crate::Global;
+use crate::printer::Printer;
+use crate::trial::{Outcome, Report, Trial, Work, temporary};
+
+/// Boot overlays in virtual machines on this computer, over the path that real machines take: pass or fail.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// The overlays; otherwise discovery, or the only one there is.
+    #[arg(value_name = "OVERLAY")]
+    overlays: Vec<String>,
+    /// RAM of the machine in MiB; otherwise what the overlay needs, at least 1024.
+    #[arg(long, value_name = "MIB", value_parser = clap::value_parser!(u32).range(128..))]
+    memory: Option<u32>,
+    /// How the machine's instructions are run.
+    #[arg(long, value_enum, default_value_t = AccelArg::Auto)]
+    accel: AccelArg,
+    /// The machine's firmware.
+    #[arg(long, value_enum, default_value_t = Firmware::Bios)]
+    firmware: Firmware,
+    /// What to run on the machine, instead of discovery.
+    #[arg(long, value_name = "COMMAND")]
+    run: Option<String>,
+    /// Keep the machine up afterwards, and say how to reach it.
+    #[arg(long)]
+    keep: bool,
+    /// How long one machine may take, in seconds.
+    #[arg(long, value_name = "SECONDS", default_value_t = 600)]
+    timeout: u64,
+    /// Show the machine's serial console (the default).
+    #[arg(long, overrides_with = "no_console")]
+    console: bool,
+    /// Do not show the machine's serial console.
+    #[arg(long)]
+    no_console: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum AccelArg {
+    /// KVM where it boots a kernel, else TCG.
+    Auto,
+    /// KVM or nothing.
+    Kvm,
+    /// TCG.
+    Tcg,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Firmware {
+    /// SeaBIOS, with the network card's iPXE ROM.
+    Bios,
+    /// OVMF, by PXE. Not yet.
+    Uefi,
+    /// OVMF, by HTTP boot. Not yet.
+    Http,
+    /// OVMF with Secure Boot. Not yet.
+    Secureboot,
+}
+
+/// What the overlay that discovers is called; any other runs a command.
+const DISCOVERY: &str = "discovery";
+
+/// Shows that the system runs and that its package database is whole.
+const COMMAND: &str = "uname -srm && dpkg --audit";
+
+/// The least RAM of a machine, and what firmware and kernel take of it before Linux counts.
+const LEAST_MEMORY_MIB: u64 = 1024;
+const KERNEL_MEMORY_MIB: u64 = 160;
+
+pub(crate) fn run(global: &Global, args: &Args, printer: &Printer) -> Result<ExitCode> {
+    if args.firmware != Firmware::Bios {
+        bail!(
+            "only --firmware bios can be tried for now; machines with UEFI can be booted by `overboot serve`"
+        );
+    }
+    let (project, _) = project::open(global)?;
+    let store = Store::open(project.store_folder())
+        .context("there are no images yet\n  help: run `overboot build`")?;
+    let sets = chosen(&store, &args.overlays)?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .context("starting the runtime")?;
+    let report = Report { printer, console: args.console || !args.no_console };
+    let mut passed = true;
+    for name in sets {
+        let set = read(&store, &name)?;
+        let begun = Instant::now();
+        let trial = Trial {
+            work: work(args, &name),
+            store: store.dir().to_owned(),
+            memory_mib: args.memory.unwrap_or_else(|| memory(&set)),
+            accel: accel(args.accel, &store, &set, printer)?,
+            timeout: Duration::from_secs(args.timeout),
+            keep: args.keep,
+            set: name,
+        };
+        let outcome = runtime.block_on(trial.run(&report))?;
+        report.ended(&trial.set, &outcome, begun.elapsed().as_secs_f64());
+        passed &= outcome == Outcome::Passed;
+        if outcome == Outcome::Interrupted {
+            break;
+        }
+    }
+    Ok(if passed { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// The boot sets of the named overlays; without names discovery's, or the only one.
+fn chosen(store: &Store, named: &[String]) -> Result<Vec<String>> {
+    let artifacts = store.list()?;
+    let there: Vec<&str> =
+        artifacts.iter().filter_map(|artifact| artifact.target.strip_prefix("set/")).collect();
+    let known = || {
+        if there.is_empty() { "none".to_owned() } else { there.join(", ") }
+    };
+    for name in named {
+        let name = name.strip_prefix("overlay/").unwrap_or(name);
+        if !there.contains(&name) {
+            bail!(
+                "there is no boot set {name} (there are: {})\n  help: run `overboot build set/{name}`",
+                known()
+            );
+        }
+    }
+    match (named, there.as_slice()) {
+        ([], [only]) => Ok(vec![(*only).to_owned()]),
+        ([], all) if all.contains(&DISCOVERY) => Ok(vec![DISCOVERY.to_owned()]),
+        ([], _) => bail!(
+            "which overlay? There are: {}\n  help: build them with `overboot build`, and name one",
+            known()
+        ),
+        (named, _) => Ok(named
+            .iter()
+            .map(|name| name.strip_prefix("overlay/").unwrap_or(name).to_owned())
+            .collect()),
+    }
+}
+
+fn read(store: &Store, name: &str) -> Result<BootSet> {
+    let artifact = store
+        .get(&format!("set/{name}"))?
+        .with_context(|| format!("the boot set {name} went away"))?;
+    let bytes = fs_err::read(store.blob_path(&artifact.layer().digest))?;
+    BootSet::from_trusted_bytes(&bytes).with_context(|| format!("reading the boot set {name}"))
+}
+
+fn work(args: &Args, set: &str) -> Work {
+    match &args.run {
+        Some(command) => Work::Command(command.clone()),
+        None if set == DISCOVERY => Work::Discovery,
+        None => Work::Command(COMMAND.to_owned()),
+    }
+}
+
+fn memory(set: &BootSet) -> u32 {
+    let needed = (set.ram_min >> 20) + KERNEL_MEMORY_MIB;
+    u32::try_from(needed.max(LEAST_MEMORY_MIB)).unwrap_or(u32::MAX)
+}
+
+fn accel(
+    wanted: AccelArg,
+    store: &Store,
+    set: &BootSet,
+    printer: &Printer,
+) -> Result<overboot_vm::Accel> {
+    let wanted = match wanted {
+        AccelArg::Auto => AccelChoice::Auto,
+        AccelArg::Kvm => AccelChoice::Kvm,
+        AccelArg::Tcg => AccelChoice::Tcg,
+    };
+    let dir = temporary()?;
+    let kernel = store.blob_path(&set.kernel.digest);
+    let choice = choose_accel(wanted, &kernel, dir.path()).map_err(|error| {
+        let hint = error.hint().map(|hint| format!("\n  help: {hint}")).unwrap_or_default();
+        anyhow::anyhow!("{error}{hint}")
+    })?;
+    if let Some(reason) = &choice.fallback {
+        printer.json(&serde_json::json!({ "event": "fallback", "to": "TCG", "reason": reason }));
+        printer.note(format!(
+            "KVM does not work here ({reason}); going on under TCG, which is slower."
+        ));
+    }
+    Ok(choice.accel)
+}

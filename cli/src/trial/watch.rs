@@ -1,0 +1,152 @@
+//! How far a machine is, from what the server wrote down; each thing told once.
+
+use std::collections::BTreeSet;
+use std::time::{Duration, Instant};
+
+use anyhow::Result;
+use overboot_dhcp::Mac;
+use overboot_state::{BootEvent, NodeId, State, Status, Timestamp, Workflow};
+
+/// One thing that happened.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Line {
+    /// After how long.
+    pub(crate) at: Duration,
+    /// A stage of the boot, or `task`.
+    pub(crate) what: String,
+    /// The details.
+    pub(crate) detail: String,
+    /// Whether something went wrong.
+    pub(crate) failed: bool,
+}
+
+/// How the workflow ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Ended {
+    Well,
+    Badly(String),
+}
+
+/// What is new.
+#[derive(Debug, Default)]
+pub(crate) struct News {
+    pub(crate) lines: Vec<Line>,
+    pub(crate) node: Option<NodeId>,
+    pub(crate) ended: Option<Ended>,
+}
+
+/// Looks at one machine.
+#[derive(Debug)]
+pub(crate) struct Watch {
+    mac: Mac,
+    /// When the machine was switched on, on both clocks.
+    started: Instant,
+    since: Timestamp,
+    /// Events of the boot that have been told, by boot and number.
+    told: BTreeSet<(String, usize)>,
+    /// Tasks whose end has been told.
+    ended: BTreeSet<String>,
+    last: String,
+}
+
+impl Watch {
+    pub(crate) fn new(mac: Mac, started: Instant) -> Self {
+        Self {
+            mac,
+            started,
+            since: Timestamp::now(),
+            told: BTreeSet::new(),
+            ended: BTreeSet::new(),
+            last: "nothing was heard of the machine; its boot ROM did not reach the server"
+                .to_owned(),
+        }
+    }
+
+    /// What is new since the last look.
+    pub(crate) async fn look(&mut self, state: &State) -> Result<News> {
+        let mut news = News::default();
+        for timeline in state.timelines(&[self.mac], 10).await?.iter().rev() {
+            for (number, event) in timeline.events.iter().enumerate() {
+                if self.told.insert((timeline.boot.id.to_string(), number)) {
+                    let line = self.event(event);
+                    self.last = format!("the last stage was {}: {}", line.what, line.detail);
+                    news.lines.push(line);
+                }
+            }
+        }
+        let Some(node) = state.find_by_identifier(&self.mac.to_string()).await? else {
+            return Ok(news);
+        };
+        for workflow in state.workflows(Some(&node.id), None).await? {
+            self.tasks(&workflow, &mut news.lines);
+            if !workflow.status.is_active() && news.ended.is_none() {
+                news.ended = Some(ended(&workflow));
+            }
+        }
+        news.node = Some(node.id);
+        Ok(news)
+    }
+
+    /// Where the machine stands, for somebody who waited in vain.
+    pub(crate) fn where_it_is(&self) -> &str {
+        &self.last
+    }
+
+    fn event(&self, event: &BootEvent) -> Line {
+        let mut detail = event.error.clone().or_else(|| event.detail.clone()).unwrap_or_default();
+        if let Some(bytes) = event.bytes {
+            let separator = if detail.is_empty() { "" } else { ", " };
+            detail = format!("{detail}{separator}{}", crate::printer::size(bytes));
+        }
+        Line {
+            at: event.received_at.since(self.since),
+            what: event.stage.to_string(),
+            detail,
+            failed: event.error.is_some(),
+        }
+    }
+
+    fn tasks(&mut self, workflow: &Workflow, lines: &mut Vec<Line>) {
+        let mut tasks: Vec<_> =
+            workflow.tasks.iter().filter(|task| !task.state.is_active()).collect();
+        tasks.sort_by_key(|task| task.task_end_time);
+        for task in tasks {
+            // What was never started ended with the workflow, and has nothing to tell.
+            if !task.started() || !self.ended.insert(task.instance_id.to_string()) {
+                continue;
+            }
+            let reason = task.error.as_deref().unwrap_or_default();
+            let separator = if reason.is_empty() { "" } else { ": " };
+            lines.push(Line {
+                at: task
+                    .task_end_time
+                    .map_or_else(|| self.started.elapsed(), |end| end.since(self.since)),
+                what: "task".to_owned(),
+                detail: format!("{} {}{separator}{reason}", task.label, task.state),
+                // What another task waits for is part of the graph's course.
+                failed: task.state != Status::Succeeded
+                    && task.terminal_on_states.contains(&task.state)
+                    && !task.ignore_failure,
+            });
+        }
+    }
+}
+
+fn ended(workflow: &Workflow) -> Ended {
+    if workflow.status == Status::Succeeded {
+        return Ended::Well;
+    }
+    let failed = workflow.tasks.iter().find(|task| {
+        task.started() && !matches!(task.state, Status::Succeeded | Status::Cancelled)
+    });
+    Ended::Badly(match failed {
+        Some(task) => {
+            let reason = task.error.as_deref().unwrap_or(&task.reason);
+            format!(
+                "{} {}: task {}: {reason}",
+                workflow.injectable_name, workflow.status, task.label
+            )
+        }
+        None => format!("{} {}: {}", workflow.injectable_name, workflow.status, workflow.reason),
+    })
+}
