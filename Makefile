@@ -1,0 +1,38 @@
+# overboot. `make demo` shows it, `make test` tests it; both install what this machine lacks (Debian packages, as root or sudo).
+
+PREFIX ?= /usr/local
+CARGO ?= cargo
+
+.PHONY: help deps build demo test lint bench install
+
+help:
+	@echo "make demo     build, make images, boot a machine and command it"
+	@echo "make test     all tests, machines included"
+	@echo "make lint     format, clippy, layers, licences"
+	@echo "make bench    the figures of docs/benchmarks.md"
+	@echo "make install  overboot into $(DESTDIR)$(PREFIX)/bin"
+
+deps:
+	@scripts/install-deps
+
+build: deps
+	$(CARGO) build --release --locked --package overboot
+
+demo: build
+	$(CARGO) xtask demo
+
+test: build
+	$(CARGO) nextest run --release --locked --workspace
+	$(CARGO) test --release --locked --workspace --doc
+
+lint: deps
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --release --locked --workspace --all-targets -- -D warnings
+	$(CARGO) xtask layers
+	$(CARGO) deny --locked check bans licenses sources
+
+bench: build
+	$(CARGO) xtask bench
+
+install: build
+	install -D -m 0755 $${CARGO_TARGET_DIR:-target}/release/overboot $(DESTDIR)$(PREFIX)/bin/overboot
