@@ -17,16 +17,6 @@ pub enum Error {
         source: io::Error,
     },
 
-    /// HTTP stopped working.
-    #[error("serving HTTP on {address}")]
-    Serve {
-        /// The address.
-        address: SocketAddr,
-        /// Why.
-        #[source]
-        source: io::Error,
-    },
-
     /// Nodes could not be told where to find us.
     #[error("{listening} is no address that nodes could use to reach this server")]
     NoAddress {
@@ -77,7 +67,6 @@ impl Error {
             Self::State(source) => source.hint(),
             Self::Engine(source) => source.hint(),
             Self::Http { .. }
-            | Self::Serve { .. }
             | Self::Advertised { .. }
             | Self::Store(_)
             | Self::Netboot(_)

@@ -80,7 +80,7 @@ pub(crate) async fn summary(app: &App) -> ApiResult<Vec<NodeSummary>> {
         let session = app.state.session(&node.id).await?;
         let workflow = match app.state.active_workflow(&node.id).await? {
             Some(active) => Some(active),
-            None => app.state.workflows(Some(&node.id), Some(false)).await?.pop(),
+            None => app.state.latest_workflow(&node.id).await?,
         };
         let boot = app.state.timelines(&app.macs(&node).await?, 1).await?.pop();
         let login = session.login.filter(|login| login.expires_at > now);

@@ -4,9 +4,8 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::extract::connect_info::IntoMakeServiceWithConnectInfo;
+use axum::Router;
 use axum::extract::{DefaultBodyLimit, Request};
-use axum::{Router, ServiceExt as _};
 use overboot_netboot::dhcp::{DhcpConfig, DhcpServer, ProxyConfig, ProxyDhcp};
 use overboot_netboot::{Decider, Loaders, Site, TftpConfig, TftpServer};
 use overboot_power::Powers;
@@ -18,13 +17,12 @@ use tokio::net::TcpListener;
 use tokio::sync::Mutex;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
-use tower::ServiceExt as _;
 
 use crate::app::{Address, App};
 use crate::boot::decider::{FleetDecider, note_events};
 use crate::config::{Dhcp, ServerConfig};
 use crate::http::error::ApiError;
-use crate::http::rewrite::{API, canonical};
+use crate::http::rewrite::API;
 use crate::images::Images;
 use crate::{Error, api, http, page};
 
@@ -104,7 +102,11 @@ impl Server {
             Ok(())
         });
         let url = app.address.http.clone();
-        parts.spawn(serve_http(listener, http, app, stop.clone()));
+        let http_stop = stop.clone();
+        parts.spawn(async move {
+            http::listen::serve(listener, router(app), http_stop).await;
+            Ok(())
+        });
         match dhcp {
             Some(DhcpService::Server(service)) => {
                 parts.spawn(run_boot_service(service.run(Arc::clone(&decider), stop.clone())));
@@ -205,22 +207,6 @@ fn router(app: Arc<App>) -> Router {
         .with_state(app)
 }
 
-async fn serve_http(
-    listener: TcpListener,
-    address: SocketAddr,
-    app: Arc<App>,
-    stop: CancellationToken,
-) -> Result<(), Error> {
-    // Rewriting must come before routing, so it wraps the router.
-    let service = router(app).map_request(canonical::<axum::body::Body>);
-    let service: IntoMakeServiceWithConnectInfo<_, SocketAddr> =
-        service.into_make_service_with_connect_info();
-    axum::serve(listener, service)
-        .with_graceful_shutdown(stop.cancelled_owned())
-        .await
-        .map_err(|source| Error::Serve { address, source })
-}
-
 async fn run_boot_service(
     service: impl Future<Output = Result<(), overboot_netboot::Error>>,
 ) -> Result<(), Error> {
@@ -240,7 +226,7 @@ fn loaders(config: &ServerConfig, store: &Store) -> Result<Loaders, Error> {
 }
 
 enum DhcpService {
-    Server(DhcpServer),
+    Server(Box<DhcpServer>),
     Proxy(ProxyDhcp),
 }
 
@@ -259,7 +245,7 @@ fn bind_dhcp(config: &ServerConfig, site: &Site) -> Result<Option<DhcpService>, 
                 journal,
                 site,
             })
-            .map(DhcpService::Server)
+            .map(|server| DhcpService::Server(Box::new(server)))
         }
         Dhcp::Proxy { interface, address } => {
             ProxyDhcp::bind(ProxyConfig { interface, address, site }).map(DhcpService::Proxy)

@@ -199,7 +199,7 @@ mod tests {
         let options = options(json!({"comport": "ttyS1", "kargs": {"acpi": "off", "quiet": null}}));
         let plan = of_set(&set("panic=10"), &options, &PLACE).unwrap();
         assert_eq!(plan.kernel, format!("http://192.0.2.1:9090/boot/blobs/sha256/{hex}"));
-        assert_eq!(plan.initrds, [plan.kernel.clone()]);
+        assert_eq!(plan.initrds, std::slice::from_ref(&plan.kernel));
         assert_eq!(
             plan.cmdline,
             "SYSLOGSERVER=192.0.2.1 API_CB=192.0.2.1:9090 BOOTIF=01-52:54:00:00:00:01 \

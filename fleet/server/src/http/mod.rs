@@ -5,6 +5,7 @@ pub(crate) mod body;
 pub(crate) mod criteria;
 pub(crate) mod error;
 pub(crate) mod file;
+pub(crate) mod listen;
 pub(crate) mod origin;
 pub(crate) mod range;
 pub(crate) mod rewrite;

@@ -48,6 +48,24 @@ impl State {
         row.map(|row| workflow(DOING, row)).transpose()
     }
 
+    /// The run that a node had last, ended or not.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Database`].
+    pub async fn latest_workflow(&self, node: &NodeId) -> Result<Option<Workflow>, Error> {
+        const DOING: &str = "looking for a node's latest workflow";
+        let row: Option<Row> = sqlx::query_as(
+            "SELECT document, version FROM workflows WHERE target = $1 \
+             ORDER BY created_at DESC, instance_id LIMIT 1",
+        )
+        .bind(node.as_str())
+        .fetch_optional(&self.readers)
+        .await
+        .map_err(database(DOING))?;
+        row.map(|row| workflow(DOING, row)).transpose()
+    }
+
     /// The run that a task has started.
     ///
     /// # Errors
