@@ -90,7 +90,7 @@ fn cpio_gz(
         Ok(())
     })?;
     if !lost.is_empty() {
-        printer.note(&format!("cpio has no capabilities: {} lost theirs.", lost.join(", ")));
+        printer.note(format!("cpio has no capabilities: {} lost theirs.", lost.join(", ")));
     }
     printer.json(&serde_json::json!({"file": file, "size": bytes, "lost_capabilities": lost}));
     printer.result(format!("{}  {}", file.display(), size(bytes)));
