@@ -4,6 +4,7 @@
 //! |---|---|
 //! | [`archive`] | a small signed Debian archive, and a server for it |
 //! | [`require`] | whether this machine can run a test; if not, a printed reason, and a failure where `CI=true` |
+//! | [`images`] | the program under test, and a project whose images it has built |
 //! | [`kernel`] | Debian's kernel, fetched once |
 //! | [`deadline`] | waiting for a condition instead of sleeping |
 //! | [`ports`] | TCP and UDP ports that nobody uses |
@@ -21,9 +22,12 @@
 
 pub mod archive;
 pub mod deadline;
+pub mod images;
 pub mod kernel;
 pub mod network;
 pub mod ports;
 pub mod program;
 pub mod require;
 pub mod vm;
+
+pub use images::overboot;

@@ -1,0 +1,21 @@
+//! What `overboot build` promises, held against the program itself.
+//!
+//! - [`fidelity`]: the tree is the one that mmdebstrap makes; dpkg and apt are content with it
+//! - [`reproducible`]: the same bytes again, also when the first try was killed; sizes; nothing is done twice
+//! - [`killed`]: killed at any moment, the next build finishes
+//! - [`refusals`]: bad input, a full disk, no network: said in words, and nothing is changed
+//! - [`project`]: a project and its store, seen from outside; [`small`]: a Debian of a handful of packages
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::print_stderr,
+    unreachable_pub,
+    reason = "a test may panic, says why it is skipped, and has no public side"
+)]
+
+mod fidelity;
+mod killed;
+mod project;
+mod refusals;
+mod reproducible;
+mod small;

@@ -1,0 +1,301 @@
+//! What cannot be done is said in words: what, where, why, and what to do; and nothing under a final name has changed.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::net::{Ipv4Addr, TcpListener};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use overboot_digest::Digest;
+use overboot_testkit::archive::{Deb, Fault, SigningKey};
+use overboot_testkit::{overboot, ports, require};
+
+use crate::project::{self, Project};
+use crate::small::{self, Small};
+
+const GREETER: &str = "pool/main/g/greeter/greeter_1.0_amd64.deb";
+
+/// A project with its boot loaders built and locked: quick, and enough to see that nothing changes.
+fn built() -> Small {
+    with_loaders(Small::new())
+}
+
+fn with_loaders(small: Small) -> Small {
+    small.project.succeed(&["build", "ipxe"]);
+    small
+}
+
+/// Words that must be said.
+#[track_caller]
+fn assert_said(said: &str, words: &[&str]) {
+    for word in words {
+        assert!(said.contains(word), "\"{word}\" is not said:\n{said}");
+    }
+}
+
+/// With its recipe changed so, `build` fails, says these words, and changes nothing; and with the old recipe it goes on.
+#[track_caller]
+fn assert_refused(small: &Small, from: &str, to: &str, words: &[&str]) {
+    let project = &small.project;
+    let path = project.folder.join("overboot.toml");
+    let recipe = fs::read_to_string(&path).unwrap();
+    assert!(recipe.contains(from));
+    project.write_recipe(&recipe.replacen(from, to, 1));
+    assert_fails(project, &["build"], words);
+    project.write_recipe(&recipe);
+    assert!(project.succeed(&["build", "ipxe"]).contains("Nothing to do"));
+}
+
+/// The command fails, says these words, and changes nothing.
+#[track_caller]
+fn assert_fails(project: &Project, command: &[&str], words: &[&str]) {
+    let before = project.visible();
+    assert!(before.len() > 3);
+    assert_said(&project.fail(command), words);
+    assert_eq!(project.visible(), before);
+    project.assert_let_go();
+}
+
+#[test]
+fn an_unknown_key() {
+    if !small::possible() {
+        return;
+    }
+    let words = ["overboot.toml:25:1", "packges = [", "help: write `packages`"];
+    assert_refused(&built(), "packages = [\"greeter\"]", "packges = [\"greeter\"]", &words);
+}
+
+#[test]
+fn a_bad_suite() {
+    if !small::possible() {
+        return;
+    }
+    let small = built();
+    let uri = small.server.uri();
+    let words =
+        ["suite \"trixy\" does not exist at ", &uri, "suites there: trixie", "help: Take one"];
+    assert_refused(&small, "suite = \"trixie\"", "suite = \"trixy\"", &words);
+    // Without a keyring of its own the recipe trusts only those whose keys ship.
+    let (from, to) = ("keyring = \"archive.asc\"\n", "");
+    let recipe = fs::read_to_string(small.project.folder.join("overboot.toml")).unwrap();
+    small.project.write_recipe(&recipe.replace("\"trixie\"", "\"trixy\"").replace(from, to));
+    let words = ["no keys ship for the suite \"trixy\"", "help: is it spelled right?"];
+    assert_fails(&small.project, &["build"], &words);
+}
+
+#[test]
+fn a_package_that_does_not_exist() {
+    if !small::possible() {
+        return;
+    }
+    let words = [
+        "overboot.toml:25:13: base/base: there is no package \"greter\"",
+        "help: Did you mean greeter?",
+    ];
+    assert_refused(&built(), "\"greeter\"", "\"greter\"", &words);
+}
+
+#[test]
+fn packages_that_cannot_be_together() {
+    if !small::possible() {
+        return;
+    }
+    let grump = Deb::new("grump", "3.0").field("Conflicts", "greeter");
+    let tame = Deb::new("circus", "1.0").field("Depends", "grump");
+    let small = with_loaders(Small::with(small::archive().package(grump).package(tame)));
+    let words = [
+        "base/base: these packages cannot be together:",
+        "circus",
+        "grump",
+        "greeter",
+        "help: Leave out one of the packages",
+    ];
+    assert_refused(&small, "\"greeter\"", "\"greeter\", \"circus\"", &words);
+}
+
+#[test]
+fn a_bad_signature() {
+    if !small::possible() {
+        return;
+    }
+    let small = built();
+    let changed = small::archive().release_field("Changelogs", "no").build(&small.key);
+    let in_release = "dists/trixie/InRelease";
+
+    let stranger = small::archive().build(&SigningKey::generate());
+    small.server.replace(stranger);
+    let words = [in_release, " is not to be trusted", "because: ", "help: "];
+    assert_fails(&small.project, &["lock", "--update"], &words);
+
+    let mut touched = changed.clone();
+    let text = String::from_utf8(touched[in_release].clone()).unwrap();
+    touched.insert(in_release.to_owned(), text.replace("Changelogs: no", "Changelogs: on").into());
+    small.server.replace(touched);
+    let words = [in_release, " is not to be trusted", "Do not use this mirror"];
+    assert_fails(&small.project, &["lock", "--update"], &words);
+
+    // The archive as it was signed is taken.
+    small.server.replace(changed);
+    small.project.succeed(&["lock", "--update"]);
+}
+
+#[test]
+fn a_package_with_another_hash() {
+    if !small::possible() {
+        return;
+    }
+    let small = built();
+    small.server.fail(GREETER, 20, &Fault::Corrupt);
+    let words = [
+        "cannot get package greeter 1.0 (amd64)",
+        GREETER,
+        "is not what the signed index promises",
+        "help: The mirror is just being updated",
+    ];
+    assert_fails(&small.project, &["build"], &words);
+    // It is not kept either: with the right one the build goes on.
+    let _ = small.server.take_requests();
+    small.server.replace(small::archive().build(&small.key));
+    let server_is_right = || small.project.run(&["build", "base/base"]).status.success();
+    assert!((0..20).any(|_| server_is_right()));
+}
+
+#[test]
+fn no_network() {
+    if !small::possible() {
+        return;
+    }
+    let small = built();
+    let nobody = format!("127.0.0.1:{}", ports::tcp());
+    let mirror = small.server.uri();
+    let recipe = fs::read_to_string(small.project.folder.join("overboot.toml")).unwrap();
+    let words = ["no connection to 127.0.0.1", "refused", "help: Check the network", "--offline"];
+    small.project.write_recipe(&recipe.replace(&mirror, &format!("http://{nobody}")));
+    assert_fails(&small.project, &["lock", "--update"], &words);
+    assert_fails(&small.project, &["build"], &words);
+    small.project.write_recipe(&recipe.replace(&mirror, "http://mirror.invalid/debian"));
+    let words = ["\"mirror.invalid\" cannot be resolved", "help: Check that this host is online"];
+    assert_fails(&small.project, &["lock", "--update"], &words);
+
+    small.project.write_recipe(&recipe);
+    let words = ["is not in the cache at", "(offline)", "help: Run once without --offline"];
+    assert_fails(&small.project, &["--offline", "build"], &words);
+    // With a full store of packages a build needs no network.
+    small.project.succeed(&["build"]);
+    fs::remove_dir_all(small.project.folder.join("store")).unwrap();
+    let _ = small.server.take_requests();
+    small.project.succeed(&["--offline", "build"]);
+    assert_eq!(small.server.take_requests(), []);
+}
+
+#[test]
+fn a_port_in_use() {
+    if !small::possible() {
+        return;
+    }
+    let small = built();
+    let taken = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    let words = [&*address, "cannot listen for HTTP on", "help: another program has this port"];
+    assert_fails(&small.project, &["serve", "--http", &address], &words);
+}
+
+#[test]
+fn wrong_usage() {
+    if !small::possible() {
+        return;
+    }
+    let small = built();
+    let used = small.project.run(&["build", "--frobnicate"]);
+    assert_eq!(used.status.code(), Some(2));
+    let words = ["base/nothing", "help: "];
+    assert_fails(&small.project, &["build", "base/nothing"], &words);
+    let empty = project::folder();
+    let words = ["no overboot.toml in", "help: `overboot init` writes one"];
+    let nowhere = Command::new(overboot()).arg("build").current_dir("/proc").output().unwrap();
+    assert_said(&project::failed(&nowhere), &words);
+    drop(empty);
+}
+
+/// However early or late the disk is full: the build ends with words and leaves what was there, or succeeds.
+#[test]
+fn a_full_disk() {
+    if !(small::possible()
+        && ["unshare", "mount", "cp", "timeout"].into_iter().all(require::program))
+    {
+        return;
+    }
+    let small = built();
+    let full_cache = small.project.cache.clone();
+    let aside = project::folder();
+    let (mut failed, mut succeeded) = (0, 0);
+    for keeps_packages in [false, true] {
+        if keeps_packages {
+            // Then the packages are elsewhere, and it is the tree or the image that has no room.
+            small.project.succeed(&["build"]);
+            fs::remove_dir_all(small.project.folder.join("store")).unwrap();
+            fs::remove_dir_all(small.project.folder.join(".overboot")).unwrap();
+            fs::remove_dir_all(full_cache.join("blocks")).unwrap();
+            small.project.succeed(&["build", "ipxe"]);
+        }
+        for megabytes in (2..=44).step_by(6) {
+            let seen = on_a_small_disk(&small.project, aside.path(), keeps_packages, megabytes);
+            assert_eq!(seen.before, seen.after, "{megabytes} MB:\n{}", seen.said);
+            match seen.status {
+                0 => succeeded += 1,
+                1 => {
+                    failed += 1;
+                    eprintln!("{megabytes} MB: {}", seen.said);
+                    assert_said(&seen.said.to_lowercase(), &["no space left", "help: "]);
+                }
+                other => panic!("{other}: {}", seen.said),
+            }
+        }
+    }
+    assert!(failed >= 4 && succeeded >= 1, "{failed} failed, {succeeded} succeeded");
+}
+
+/// What came of a build.
+struct Seen {
+    status: i32,
+    said: String,
+    before: BTreeMap<PathBuf, Digest>,
+    after: BTreeMap<PathBuf, Digest>,
+}
+
+/// Builds a copy of the project on a disk of that size, which only this build sees.
+fn on_a_small_disk(project: &Project, aside: &Path, keeps_packages: bool, megabytes: u32) -> Seen {
+    let disk = aside.join(format!("disk-{keeps_packages}-{megabytes}"));
+    fs::create_dir(&disk).unwrap();
+    let cache = if keeps_packages { project.cache.clone() } else { disk.join("cache") };
+    let script = r#"set -e
+        mount -t tmpfs -o size="$1"m tmpfs "$2"
+        cp -a "$3/." "$2"
+        cp -a "$2/store" "$2/overboot.lock" "$6/before"
+        set +e
+        "$4" -C "$2" --cache "$5" build base/base
+        status=$?
+        cp -a "$2/store" "$2/overboot.lock" "$6/after"
+        exit $status"#;
+    let seen = aside.join(format!("seen-{keeps_packages}-{megabytes}"));
+    for folder in ["before", "after"] {
+        fs::create_dir_all(seen.join(folder)).unwrap();
+    }
+    let mut command = Command::new("unshare");
+    command.args(["--mount", "sh", "-c", script, "sh"]).arg(megabytes.to_string());
+    command.arg(&disk).arg(&project.folder).arg(overboot()).arg(&cache).arg(&seen);
+    let output = command.output().unwrap();
+    let visible = |folder: &str| {
+        let copy = Project::at(&seen.join(folder), cache.clone());
+        let relative = |(path, digest): (PathBuf, Digest)| {
+            (path.strip_prefix(&copy.folder).unwrap().to_owned(), digest)
+        };
+        copy.visible().into_iter().map(relative).collect()
+    };
+    Seen {
+        status: output.status.code().unwrap(),
+        said: String::from_utf8_lossy(&output.stderr).into_owned(),
+        before: visible("before"),
+        after: visible("after"),
+    }
+}

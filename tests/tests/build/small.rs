@@ -1,0 +1,220 @@
+//! A Debian of a handful of packages: all that a whole build needs, made in a second.
+//!
+//! Its dpkg and its shell are this machine's own, so that maintainer scripts run as they do everywhere.
+
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+use overboot_testkit::archive::{Archive, Deb, Server, SigningKey};
+use overboot_testkit::program::run;
+use overboot_testkit::require;
+
+use crate::project::Project;
+
+const KERNEL: &str = "6.1.2-small";
+
+/// The targets of [`recipe`], all of them.
+pub const TARGETS: [&str; 8] = [
+    "base/base",
+    "initrd/default",
+    "ipxe",
+    "kernel",
+    "modules/default",
+    "overlay/tools",
+    "set/base",
+    "set/tools",
+];
+
+/// Can builds be made from it here?
+pub fn possible() -> bool {
+    require::root() && ["dpkg", "sh", "ldd"].into_iter().all(require::program)
+}
+
+/// An archive that is served, and a project that takes its packages from there.
+#[derive(Debug)]
+pub struct Small {
+    pub server: Server,
+    pub key: SigningKey,
+    pub project: Project,
+    _folder: tempfile::TempDir,
+}
+
+impl Small {
+    /// With the packages of [`archive`].
+    pub fn new() -> Self {
+        Self::with(archive())
+    }
+
+    /// With those packages.
+    pub fn with(archive: Archive) -> Self {
+        let key = SigningKey::generate();
+        let server = Server::start(archive.build(&key));
+        let folder = crate::project::folder();
+        let project = Project::init(folder.path().join("project"), folder.path().join("cache"));
+        fs::write(project.folder.join("archive.asc"), key.certificate()).unwrap();
+        fs::write(project.folder.join("overlays/tools.sh"), "echo made > /etc/tools\n").unwrap();
+        project.write_recipe(&recipe(&project.key(), &server.uri()));
+        Self { server, key, project, _folder: folder }
+    }
+}
+
+/// A recipe for every kind of target.
+pub fn recipe(key: &str, mirror: &str) -> String {
+    format!(
+        r#"[project]
+name = "small"
+trust = ["{key}"]
+
+[archive]
+suite = "trixie"
+mirror = "{mirror}"
+keyring = "archive.asc"
+updates = false
+security = false
+
+[kernel]
+package = "linux-image-small"
+
+[initrd.default]
+modules = ["kernel/drivers/net/**"]
+
+[modules.default]
+include = ["kernel/**"]
+
+[base.base]
+variant = "minbase"
+
+[[base.base.provision]]
+packages = ["greeter"]
+
+[overlay.tools]
+base = "base"
+
+[[overlay.tools.provision]]
+packages = ["hammer"]
+
+[[overlay.tools.provision]]
+script = "overlays/tools.sh"
+"#
+    )
+}
+
+/// The packages of [`recipe`].
+pub fn archive() -> Archive {
+    Archive::new("trixie")
+        .package(system())
+        .package(
+            Deb::new("greeter", "1.0")
+                .field("Depends", "system")
+                .control_file("postinst", 0o755, b"#!/bin/sh\necho \"$1\" > /etc/greeted\n")
+                .file("usr/bin/greet", 0o755, b"#!/bin/sh\necho hello\n")
+                .file("usr/share/greeter/noise", 0o644, &noise(8 << 20)),
+        )
+        .package(
+            Deb::new("hammer", "2.0")
+                .field("Depends", "greeter (>= 1.0)")
+                .control_file("postinst", 0o755, b"#!/bin/sh\necho hit > /etc/hammered\n")
+                .file("usr/bin/hammer", 0o755, b"#!/bin/sh\necho bang\n")
+                .file("usr/share/hammer/noise", 0o644, &noise(2 << 20)),
+        )
+        .package(kernel())
+        .package(
+            Deb::new("ipxe", "1.0")
+                .for_architecture("all")
+                .file("usr/lib/ipxe/undionly.kpxe", 0o644, b"bios")
+                .file("usr/lib/ipxe/ipxe.efi", 0o644, b"uefi")
+                .file("usr/lib/ipxe/snponly.efi", 0o644, b"uefi, the card's own driver"),
+        )
+}
+
+/// The essential package: a shell, dpkg, and by name what dpkg wants to see before it starts.
+fn system() -> Deb {
+    let mut deb = Deb::new("system", "1.0")
+        .field("Essential", "yes")
+        .field("Priority", "required")
+        .symlink("bin", "usr/bin")
+        .symlink("sbin", "usr/sbin")
+        .symlink("lib", "usr/lib")
+        .symlink("lib64", "usr/lib64")
+        .directory("etc", 0o755)
+        .directory("tmp", 0o1777)
+        .directory("var/log", 0o755);
+    for program in ["sh", "dpkg"] {
+        let path = run(Command::new("sh").args(["-c", &format!("command -v {program}")]));
+        let path = path.trim();
+        deb = deb.file(&format!("usr/bin/{program}"), 0o755, &fs::read(path).unwrap());
+        for library in run(Command::new("ldd").arg(path)).split_whitespace() {
+            if let Some(name) = library.strip_prefix('/') {
+                let name = name.strip_prefix("usr/").unwrap_or(name);
+                deb = deb.file(&format!("usr/{name}"), 0o755, &fs::read(library).unwrap());
+            }
+        }
+    }
+    for name in ["rm", "tar", "diff", "dpkg-deb", "dpkg-split", "ldconfig", "start-stop-daemon"] {
+        let folder = if name == "ldconfig" || name == "start-stop-daemon" { "sbin" } else { "bin" };
+        deb = deb.file(&format!("usr/{folder}/{name}"), 0o755, b"#!/bin/sh\nexit 0\n");
+    }
+    deb
+}
+
+/// A kernel that boots nothing, with the modules that every initrd wants.
+fn kernel() -> Deb {
+    let modules = Path::new("usr/lib/modules").join(KERNEL);
+    let mut deb = Deb::new("linux-image-small", "6.1.2")
+        .file(&format!("boot/vmlinuz-{KERNEL}"), 0o644, &noise(1 << 20))
+        .file(&format!("{}/modules.order", modules.display()), 0o644, b"");
+    let builtin = "kernel/fs/squashfs/squashfs.ko\n";
+    deb = deb.file(&format!("{}/modules.builtin", modules.display()), 0o644, builtin.as_bytes());
+    deb = deb.file(
+        &format!("{}/modules.builtin.modinfo", modules.display()),
+        0o644,
+        b"squashfs.alias=fs-squashfs\0",
+    );
+    for (path, information) in [
+        ("kernel/drivers/block/loop.ko", "alias=block-major-7-*\0alias=devname:loop-control\0"),
+        ("kernel/fs/overlayfs/overlay.ko", "alias=fs-overlay\0"),
+        ("kernel/drivers/net/acme.ko", "alias=pci:v0000ACEDd*\0"),
+    ] {
+        let path = modules.join(path);
+        deb = deb.file(path.to_str().unwrap(), 0o644, &module(information.as_bytes()));
+    }
+    deb
+}
+
+/// A relocatable ELF-64 file with two sections: names and `.modinfo`.
+fn module(information: &[u8]) -> Vec<u8> {
+    let names = b"\0.modinfo\0.shstrtab\0";
+    let mut file = vec![0; 64];
+    let mut headers = vec![0; 64];
+    for (name, content) in [(1u32, information), (10, &names[..])] {
+        let mut header = [0; 64];
+        header[..4].copy_from_slice(&name.to_le_bytes());
+        header[4] = 1;
+        header[0x18..0x20].copy_from_slice(&(file.len() as u64).to_le_bytes());
+        header[0x20..0x28].copy_from_slice(&(content.len() as u64).to_le_bytes());
+        headers.extend(header);
+        file.extend(content);
+    }
+    file[..7].copy_from_slice(b"\x7fELF\x02\x01\x01");
+    let at = file.len() as u64;
+    file[0x28..0x30].copy_from_slice(&at.to_le_bytes());
+    for (at, number) in [(0x10, 1u16), (0x12, 62), (0x34, 64), (0x3a, 64), (0x3c, 3), (0x3e, 2)] {
+        file[at..at + 2].copy_from_slice(&number.to_le_bytes());
+    }
+    file.extend(headers);
+    file
+}
+
+/// Bytes that do not compress, the same each time: a build of them takes long enough to be killed in.
+fn noise(length: usize) -> Vec<u8> {
+    let mut state = 0x9e37_79b9_7f4a_7c15_u64;
+    let mut next = || {
+        // Xorshift (Marsaglia 2003).
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        state.to_le_bytes()
+    };
+    std::iter::repeat_with(&mut next).take(length / 8).flatten().collect()
+}
