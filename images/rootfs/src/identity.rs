@@ -27,11 +27,8 @@ pub const IDENTITY: &[&str] = &[
 
 /// What the build leaves behind: logs, caches, backups, locks.
 pub const LEFTOVERS: &[&str] = &[
-    "var/cache/apt/*",
     "var/cache/debconf/*-old",
     "var/cache/ldconfig/*",
-    "var/cache/man/*",
-    "var/lib/apt/lists/*",
     "var/lib/dpkg/*-old",
     "var/lib/dpkg/lock",
     "var/lib/dpkg/lock-frontend",
@@ -49,8 +46,9 @@ pub const LEFTOVERS: &[&str] = &[
     "dev/*",
 ];
 
-/// Folders whose files are emptied of meaning by a build: the files go, the folders stay, since packages own them.
-const LOGS: &str = "var/log";
+/// Folders whose files are emptied of meaning by a build: the files go, the folders stay, since packages own them and
+/// `dpkg --verify` would miss them.
+const EMPTIED: &[&str] = &["var/log", "var/cache/apt", "var/cache/man", "var/lib/apt/lists"];
 
 /// Removes both from the tree.
 ///
@@ -62,7 +60,9 @@ pub fn remove(root: &Root) -> Result<(), Error> {
             root.remove(path)?;
         }
     }
-    remove_files(root, Path::new(LOGS))?;
+    for folder in EMPTIED {
+        remove_files(root, Path::new(folder))?;
+    }
     // systemd's machine-id(5): an empty file is filled at boot, a missing one makes it a "first boot" with all its services.
     if root.exists("etc/machine-id") {
         root.write("etc/machine-id", 0o444, b"")?;
