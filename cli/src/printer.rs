@@ -90,6 +90,10 @@ impl Printer {
         for cause in causes {
             text.push_str(&format!("\n  because: {}", cause.replace('\n', "\n  ")));
         }
+        // Wherever it happens, also inside a maintainer script, this is what the system says, and it has one remedy.
+        if text.contains("No space left on device") && !text.contains("help: ") {
+            text.push_str("\n  help: free some space there and run it again; nothing that was there before has changed");
+        }
         eprintln!("{text}");
     }
 
