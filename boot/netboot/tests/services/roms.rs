@@ -64,7 +64,9 @@ fn machine(lan: &Lan, firmware: Option<&str>, settings: &[&str]) -> TestMachine 
     config.memory_mib = 512;
     config.nics.push(Nic { mac: MAC.into(), network: Network::Tap { interface: lan.tap() } });
     if let Some(firmware) = firmware {
-        config.extra.extend(["-bios".into(), firmware.into()]);
+        // Without the card's own ROM, which is an iPXE: OVMF's PXE is like any board's.
+        let no_rom = "driver=virtio-net-pci,property=romfile,value=";
+        config.extra.extend(["-bios", firmware, "-global", no_rom].map(Into::into));
     }
     for setting in settings {
         let argument = format!("name=opt/org.tianocore/{setting},string=n");
