@@ -25,7 +25,9 @@ pub struct Digest([u8; 32]);
 
 /// What a text must look like to be a digest, and does not.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("\"{0}\" is not a SHA-256 digest: want 64 hex digits, with or without \"sha256:\" before them")]
+#[error(
+    "\"{0}\" is not a SHA-256 digest: want 64 hex digits, with or without \"sha256:\" before them"
+)]
 pub struct ParseDigestError(String);
 
 impl Digest {

@@ -1,5 +1,7 @@
 //! What a recipe may say, and what is said about one that is wrong.
 
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
+
 use std::path::Path;
 
 use overboot_recipe::{Lock, LockedImage, LockedPackage, Provisioner, Recipe, ServeDhcp, project};
