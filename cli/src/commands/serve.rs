@@ -1,6 +1,7 @@
 //! `overboot serve`: the boot server.
 
-use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, UdpSocket};
+use std::io::IsTerminal as _;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, SocketAddrV4, UdpSocket};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -8,7 +9,6 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 use overboot_recipe::{Serve, ServeDhcp};
 use overboot_server::{Dhcp, Network, Server, ServerConfig};
-use socket2::{Domain, Socket, Type};
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
@@ -57,6 +57,7 @@ pub(crate) fn run(global: &Global, args: &Args, printer: &Printer) -> Result<Exi
             EnvFilter::try_from_env("OVERBOOT_LOG").unwrap_or_else(|_| EnvFilter::new("info")),
         )
         .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal())
         .with_target(false)
         .init();
     let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -152,20 +153,21 @@ fn dhcp_argument(text: &str) -> Result<ServeDhcp, String> {
     }
 }
 
-/// The IPv4 address of an interface: the one from which the kernel would broadcast there. Nothing is sent.
+/// The first IPv4 address of an interface.
 fn address_of(interface: &str) -> Result<Ipv4Addr> {
-    let find = || -> std::io::Result<Option<Ipv4Addr>> {
-        let socket = Socket::new(Domain::IPV4, Type::DGRAM, None)?;
-        socket.bind_device(Some(interface.as_bytes()))?;
-        socket.set_broadcast(true)?;
-        socket.connect(&SocketAddrV4::new(Ipv4Addr::BROADCAST, 9).into())?;
-        let address = socket.local_addr()?.as_socket_ipv4().map(|address| *address.ip());
-        Ok(address.filter(|address| !address.is_unspecified()))
-    };
-    let found = find().with_context(|| format!("looking for the address of {interface}"))?;
+    let all = if_addrs::get_if_addrs().context("listing this machine's network interfaces")?;
+    let own = all.iter().filter(|address| address.name == interface);
+    let found = own.into_iter().find_map(|address| match address.ip() {
+        IpAddr::V4(address) => Some(address),
+        IpAddr::V6(_) => None,
+    });
     found.with_context(|| {
+        let mut names: Vec<&str> = all.iter().map(|address| address.name.as_str()).collect();
+        names.dedup();
         format!(
-            "{interface} has no IPv4 address\n  help: give it one; machines will boot from there"
+            "no interface {interface} with an IPv4 address (with addresses there are: {})\n  help: give it one; \
+             machines will boot from there",
+            names.join(", ")
         )
     })
 }

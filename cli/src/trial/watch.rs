@@ -66,9 +66,10 @@ impl Watch {
     pub(crate) async fn look(&mut self, state: &State) -> Result<News> {
         let mut news = News::default();
         for timeline in state.timelines(&[self.mac], 10).await?.iter().rev() {
+            let kernel = kernel_start(&timeline.events);
             for (number, event) in timeline.events.iter().enumerate() {
                 if self.told.insert((timeline.boot.id.to_string(), number)) {
-                    let line = self.event(event);
+                    let line = self.event(event, kernel);
                     self.last = format!("the last stage was {}: {}", line.what, line.detail);
                     news.lines.push(line);
                 }
@@ -92,14 +93,14 @@ impl Watch {
         &self.last
     }
 
-    fn event(&self, event: &BootEvent) -> Line {
+    fn event(&self, event: &BootEvent, kernel: Option<i64>) -> Line {
         let mut detail = event.error.clone().or_else(|| event.detail.clone()).unwrap_or_default();
         if let Some(bytes) = event.bytes {
             let separator = if detail.is_empty() { "" } else { ", " };
             detail = format!("{detail}{separator}{}", crate::printer::size(bytes));
         }
         Line {
-            at: event.received_at.since(self.since),
+            at: happened(event, kernel).since(self.since),
             what: event.stage.to_string(),
             detail,
             failed: event.error.is_some(),
@@ -132,6 +133,23 @@ impl Watch {
     }
 }
 
+/// When the kernel started, on our clock in milliseconds. What a node did before it had a network is reported late; the
+/// report that was fastest tells how its clock and ours go together.
+fn kernel_start(events: &[BootEvent]) -> Option<i64> {
+    events.iter().filter_map(|event| Some(event.received_at.as_millis() - at_ms(event)?)).min()
+}
+
+fn at_ms(event: &BootEvent) -> Option<i64> {
+    event.at_ms.and_then(|at| i64::try_from(at).ok())
+}
+
+fn happened(event: &BootEvent, kernel: Option<i64>) -> Timestamp {
+    match (kernel, at_ms(event)) {
+        (Some(kernel), Some(at)) => Timestamp::from_millis(kernel.saturating_add(at)),
+        _ => event.received_at,
+    }
+}
+
 fn ended(workflow: &Workflow) -> Ended {
     if workflow.status == Status::Succeeded {
         return Ended::Well;
@@ -149,4 +167,31 @@ fn ended(workflow: &Workflow) -> Ended {
         }
         None => format!("{} {}: {}", workflow.injectable_name, workflow.status, workflow.reason),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use overboot_wire::Stage;
+
+    fn event(received: i64, at_ms: Option<u64>) -> BootEvent {
+        BootEvent {
+            received_at: Timestamp::from_millis(received),
+            at_ms,
+            ..BootEvent::seen(Stage::Init, None)
+        }
+    }
+
+    #[test]
+    fn late_reports_are_told_when_they_happened() {
+        let events = [
+            event(5_000, None),
+            event(20_000, Some(0)),
+            event(20_050, Some(4_000)),
+            event(22_000, Some(6_000)),
+        ];
+        let kernel = kernel_start(&events);
+        let times: Vec<i64> = events.iter().map(|e| happened(e, kernel).as_millis()).collect();
+        assert_eq!(times, [5_000, 16_000, 20_000, 22_000]);
+    }
 }
