@@ -153,11 +153,9 @@ fn a_package_with_another_hash() {
         "help: The mirror is just being updated",
     ];
     assert_fails(&small.project, &["build"], &words);
-    // It is not kept either: with the right one the build goes on.
-    let _ = small.server.take_requests();
-    small.server.replace(small::archive().build(&small.key));
-    let server_is_right = || small.project.run(&["build", "base/base"]).status.success();
-    assert!((0..20).any(|_| server_is_right()));
+    // It is not kept either: as soon as the mirror has the right one again, the build goes on.
+    let goes_on = || small.project.run(&["build", "base/base"]).status.success();
+    assert!((0..20).any(|_| goes_on()));
 }
 
 #[test]
@@ -210,19 +208,15 @@ fn wrong_usage() {
     assert_eq!(used.status.code(), Some(2));
     let words = ["base/nothing", "help: "];
     assert_fails(&small.project, &["build", "base/nothing"], &words);
-    let empty = project::folder();
     let words = ["no overboot.toml in", "help: `overboot init` writes one"];
     let nowhere = Command::new(overboot()).arg("build").current_dir("/proc").output().unwrap();
     assert_said(&project::failed(&nowhere), &words);
-    drop(empty);
 }
 
 /// However early or late the disk is full: the build ends with words and leaves what was there, or succeeds.
 #[test]
 fn a_full_disk() {
-    if !(small::possible()
-        && ["unshare", "mount", "cp", "timeout"].into_iter().all(require::program))
-    {
+    if !(small::possible() && ["unshare", "mount", "cp"].into_iter().all(require::program)) {
         return;
     }
     let small = built();
@@ -240,12 +234,11 @@ fn a_full_disk() {
         }
         for megabytes in (2..=44).step_by(6) {
             let seen = on_a_small_disk(&small.project, aside.path(), keeps_packages, megabytes);
-            assert_eq!(seen.before, seen.after, "{megabytes} MB:\n{}", seen.said);
             match seen.status {
                 0 => succeeded += 1,
                 1 => {
                     failed += 1;
-                    eprintln!("{megabytes} MB: {}", seen.said);
+                    assert_eq!(seen.before, seen.after, "{megabytes} MB:\n{}", seen.said);
                     assert_said(&seen.said.to_lowercase(), &["no space left", "help: "]);
                 }
                 other => panic!("{other}: {}", seen.said),
