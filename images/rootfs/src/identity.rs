@@ -25,7 +25,8 @@ pub const IDENTITY: &[&str] = &[
     "root/.rnd",
 ];
 
-/// What the build leaves behind: logs, caches, backups, locks.
+/// What the build leaves behind: logs, caches, backups, locks. Not `triggers/Unincorp`, though it is empty: where dpkg does
+/// not find it, it takes the tree for one from before there were triggers, and runs them all.
 pub const LEFTOVERS: &[&str] = &[
     "var/cache/debconf/*-old",
     "var/cache/ldconfig/*",
@@ -33,7 +34,6 @@ pub const LEFTOVERS: &[&str] = &[
     "var/lib/dpkg/lock",
     "var/lib/dpkg/lock-frontend",
     "var/lib/dpkg/triggers/Lock",
-    "var/lib/dpkg/triggers/Unincorp",
     "etc/passwd-",
     "etc/group-",
     "etc/shadow-",

@@ -3,6 +3,7 @@
 //! The mount belongs to one thread and what it starts. Nobody else sees it, and it is gone when that thread is, however the
 //! process ends: there is nothing to clean up after a crash.
 
+use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 use rustix::mount::{MountFlags, mount};
@@ -12,7 +13,7 @@ use crate::root::Root;
 use crate::sys;
 
 /// Runs `work` on the tree `lower` with its changes going into `upper`. `workdir` must be an empty folder beside `upper` and
-/// `merged` an empty folder; all three are made where they are missing. None of the paths may hold a comma or a colon.
+/// `merged` an empty folder; all three are made where they are missing.
 ///
 /// # Errors
 /// The mount is refused, or whatever `work` fails with.
@@ -46,13 +47,33 @@ fn mount_overlay(lower: &Path, upper: &Path, workdir: &Path, merged: &Path) -> R
     }
     sys::own_mount_namespace().map_err(Error::io("make a mount namespace for", merged))?;
     // Without metacopy and redirects an upper tree is complete by itself: whole files, no references into the lower one.
-    let options = format!(
-        "lowerdir={},upperdir={},workdir={},metacopy=off,redirect_dir=off,index=off,xino=off",
-        lower.display(),
-        upper.display(),
-        workdir.display()
-    );
+    let mut options = Vec::new();
+    for (name, path) in [("lowerdir=", lower), (",upperdir=", upper), (",workdir=", workdir)] {
+        options.extend(name.as_bytes());
+        options.extend(escaped(path));
+    }
+    options.extend(b",metacopy=off,redirect_dir=off,index=off,xino=off");
     let options = std::ffi::CString::new(options).unwrap_or_default();
     mount("overboot", merged, "overlay", MountFlags::empty(), options.as_c_str())
         .map_err(|source| Error::io("mount overlayfs on", merged)(source.into()))
+}
+
+/// A path as overlayfs reads it among its options (Documentation/filesystems/overlayfs.rst): a comma would end the option, a
+/// colon the layer.
+fn escaped(path: &Path) -> Vec<u8> {
+    let escape = |byte: &u8| match byte {
+        b'\\' | b',' | b':' => vec![b'\\', *byte],
+        _ => vec![*byte],
+    };
+    path.as_os_str().as_bytes().iter().flat_map(escape).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_means_something_to_overlayfs_is_escaped() {
+        assert_eq!(escaped(Path::new("/a b/c,d:e\\f")), b"/a b/c\\,d\\:e\\\\f");
+    }
 }
