@@ -44,7 +44,6 @@ const DIFFERENCES: &[(&str, &str)] = &[
     ("var/lib/dpkg/statoverride", "empty where it is there"),
     ("var/lib/dpkg/lock*", "locks of dpkg"),
     ("var/lib/dpkg/triggers/Lock", "locks of dpkg"),
-    ("var/lib/dpkg/triggers/Unincorp", "empty: no trigger is waiting"),
 ];
 
 /// Files of lines whose order tells only in which order packages were configured: apt and we both go by dependencies, which
@@ -98,6 +97,14 @@ fn the_tree_is_the_one_that_mmdebstrap_makes() {
     let (expected, surprising) = differences(&theirs, &ours);
     eprintln!("{} entries; these differ, as they may:\n{expected}", ours.0.len());
     assert!(surprising.is_empty(), "mmdebstrap's (-) and ours (+):\n{surprising}");
+
+    // The tree is not needed any more, so it can be worked in.
+    for audit in ["--audit", "--verify"] {
+        let said = run(Command::new("chroot").arg(&ours.1).args(["dpkg", audit]));
+        assert_eq!(said, "", "dpkg {audit}");
+    }
+    let said = apt_installs_hello(&ours.1);
+    assert!(said.ends_with("Hello, world!\n"), "{said}");
 }
 
 #[test]
@@ -124,8 +131,14 @@ fn dpkg_and_apt_are_content_with_the_tree() {
     let text = text.replace("http://ftp.debian.org/debian-security", &security);
     let text = text.replace("http://ftp.debian.org/debian", &mirror);
     fs::write(&sources, text).unwrap();
+    let said = apt_installs_hello(&copy);
+    assert!(said.ends_with("Hello, world!\n"), "{said}");
+}
+
+/// Has apt in the tree install a package; what all this printed, with what dpkg finds wrong afterwards at the end.
+fn apt_installs_hello(tree: &Path) -> String {
     for file in ["etc/resolv.conf", "etc/hosts"] {
-        fs::copy(Path::new("/").join(file), copy.join(file)).unwrap();
+        fs::copy(Path::new("/").join(file), tree.join(file)).unwrap();
     }
     let script = r#"set -e
         mount -t proc proc "$1/proc"
@@ -139,11 +152,13 @@ fn dpkg_and_apt_are_content_with_the_tree() {
             apt-get install --yes --no-install-recommends hello
             hello
             dpkg --audit
-            dpkg --verify
+            dpkg --verify | grep -v "^missing .*/usr/share/\(doc\|info\|man\|locale\)/" || true
         '"#;
     let isolated = ["--mount", "--pid", "--fork", "--kill-child", "sh", "-c", script, "sh"];
-    let said = run(Command::new("unshare").args(isolated).arg(&copy));
-    assert!(said.ends_with("Hello, world!\n"), "audit and verify are to be silent:\n{said}");
+    let said = run(Command::new("unshare").args(isolated).arg(tree));
+    // Triggers of packages that hello does not touch would have been left waiting by us.
+    assert!(!said.contains("Processing triggers for"), "{said}");
+    said
 }
 
 #[test]

@@ -69,7 +69,7 @@ fn the_same_recipe_lock_and_key_give_the_same_bytes() {
     }
     let first = shared();
     let folder = folder();
-    let again = folder.path().join("elsewhere, and deeper/project");
+    let again = folder.path().join("else: where, and deeper/project");
     copy_project(&first.folder, &again);
     let cache = folder.path().join("cache");
     fs::create_dir(&cache).unwrap();
