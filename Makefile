@@ -18,8 +18,10 @@ deps:
 build: deps
 	$(CARGO) build --release --locked --package overboot
 
+# Building another system's files and running machines needs root; compiling does not.
 demo: build
-	$(CARGO) xtask demo
+	$(CARGO) build --release --locked --quiet --package xtask
+	if [ $$(id -u) = 0 ]; then $(CARGO) xtask demo; else sudo -E env "PATH=$$PATH" $(CARGO) xtask demo; fi
 
 test: build
 	$(CARGO) nextest run --release --locked --workspace

@@ -56,7 +56,7 @@ pub(crate) fn run() -> Result<()> {
     row("nothing changed (peer: `true`)", nothing, || timed(&mut Command::new("true")))
 }
 
-/// mmdebstrap with its packages at hand, then mksquashfs with our compressor, level and block size.
+/// mmdebstrap, which fetches from the mirror that the host uses, then mksquashfs with our compressor, level and block size.
 fn peer(folder: &Path, image: &Path) -> Result<f64> {
     let tree: PathBuf = folder.join("peer");
     for old in [&tree, &image.to_path_buf()] {

@@ -4,7 +4,7 @@ use std::process::ExitCode;
 use std::time::Instant;
 
 use anyhow::Result;
-use overboot_build::execute;
+use overboot_build::{Target, execute};
 
 use super::project;
 use crate::Global;
@@ -14,16 +14,16 @@ use crate::printer::{Printer, seconds};
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// kernel, ipxe, modules/NAME, initrd/NAME, base/NAME, overlay/NAME or set/NAME; otherwise everything.
-    targets: Vec<String>,
+    targets: Vec<Target>,
 }
 
 pub(crate) fn run(global: &Global, args: &Args, printer: &Printer) -> Result<ExitCode> {
     let begun = Instant::now();
-    let targets = project::targets(&args.targets)?;
     let (project, recipe) = project::open(global)?;
     let lock = project::lock(&project, &recipe, printer)?;
-    let built =
-        execute(&project, &recipe, &lock, project::NODE, &targets, &|event| printer.build(event))?;
+    let built = execute(&project, &recipe, &lock, project::NODE, &args.targets, &|event| {
+        printer.build(event)
+    })?;
     let milliseconds = u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX);
     printer.json(&serde_json::json!({
         "event": "built",

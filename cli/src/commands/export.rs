@@ -17,14 +17,14 @@ use crate::printer::{Printer, size};
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// kernel, modules/NAME, initrd/NAME, base/NAME, overlay/NAME or set/NAME; ipxe gives a folder of loaders.
-    target: String,
+    target: Target,
     /// The file; otherwise one named after the target, in this folder. An overlay whose file ends in `.cpio.gz` is written in
     /// on-imagebuilder's form.
     file: Option<PathBuf>,
 }
 
 pub(crate) fn run(global: &Global, args: &Args, printer: &Printer) -> Result<ExitCode> {
-    let target: Target = args.target.parse().map_err(|message: String| anyhow::anyhow!(message))?;
+    let target = args.target.clone();
     let (project, recipe) = project::open(global)?;
     let store = Store::open(project.store_folder())?;
     let Some(artifact) = store.get(&target.to_string())? else {

@@ -35,16 +35,14 @@ pub(crate) fn run(args: &Args, printer: &Printer) -> Result<ExitCode> {
     };
     for file in project::FILES {
         let path = folder.join(file.path);
-        if path.exists() {
-            continue;
-        }
         if let Some(parent) = path.parent() {
             fs_err::create_dir_all(parent)?;
         }
-        // The recipe comes last in nobody's eyes but ours: without it this is no project, and `init` may be run again.
         let contents = file.contents.replace("@NAME@", &name).replace("@KEY@", &signer.public());
-        fs_err::write(&path, contents)?;
-        fs_err::set_permissions(&path, std::fs::Permissions::from_mode(file.mode))?;
+        let aside = path.with_extension("new");
+        fs_err::write(&aside, contents)?;
+        fs_err::set_permissions(&aside, std::fs::Permissions::from_mode(file.mode))?;
+        fs_err::rename(&aside, &path)?;
     }
     printer.json(&serde_json::json!({"project": folder, "name": name, "key": signer.public()}));
     printer.result(format!(

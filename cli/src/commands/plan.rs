@@ -3,6 +3,7 @@
 use std::process::ExitCode;
 
 use anyhow::Result;
+use overboot_build::Target;
 use overboot_build::execute::prepare;
 
 use super::project;
@@ -13,14 +14,13 @@ use crate::printer::Printer;
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// kernel, ipxe, modules/NAME, initrd/NAME, base/NAME, overlay/NAME or set/NAME; otherwise everything.
-    targets: Vec<String>,
+    targets: Vec<Target>,
 }
 
 pub(crate) fn run(global: &Global, args: &Args, printer: &Printer) -> Result<ExitCode> {
-    let targets = project::targets(&args.targets)?;
     let (project, recipe) = project::open(global)?;
     let lock = project::lock(&project, &recipe, printer)?;
-    let (plan, _) = prepare(&project, &recipe, &lock, project::NODE, &targets)?;
+    let (plan, _) = prepare(&project, &recipe, &lock, project::NODE, &args.targets)?;
     for step in &plan.steps {
         printer.json(&serde_json::json!({
             "target": step.target.to_string(), "key": step.key, "run": step.runs(), "why": step.why,

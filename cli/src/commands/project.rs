@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use anyhow::{Context, Result};
-use overboot_build::{Options, Project, Target};
+use overboot_build::{Options, Project};
 use overboot_recipe::{Lock, Recipe};
 
 use crate::Global;
@@ -48,14 +48,6 @@ pub(crate) fn update(project: &Project, recipe: &Recipe, printer: &Printer) -> R
     let lock = overboot_build::lock(project, recipe, &|event| printer.build(event))?;
     lock.save(project.folder())?;
     Ok(lock)
-}
-
-/// Targets as they are typed.
-pub(crate) fn targets(given: &[String]) -> Result<Vec<Target>> {
-    given
-        .iter()
-        .map(|text| text.parse().map_err(|message: String| anyhow::anyhow!(message)))
-        .collect()
 }
 
 fn absolute(path: Option<PathBuf>) -> Result<Option<PathBuf>> {

@@ -40,6 +40,6 @@ pub(crate) fn run(global: &Global, _: &Args, printer: &Printer) -> Result<ExitCo
         printer.result(format!("{} artifacts, all as they should be.", artifacts.len()));
         return Ok(ExitCode::SUCCESS);
     }
-    printer.result("help: run `overboot build`, which makes anew what is missing or damaged");
+    printer.result("help: remove what is named, or all of store/, and run `overboot build`: it makes anew what is missing");
     Ok(ExitCode::FAILURE)
 }

@@ -1,6 +1,7 @@
 //! Carrying out a plan: the steps that must run, side by side where none reads another's result.
 
 use std::collections::BTreeMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
@@ -146,6 +147,12 @@ pub fn execute(
 ) -> Result<Built, Error> {
     let _occupied = project.occupy()?;
     let (plan, given) = prepare(project, recipe, lock, node, wanted)?;
+    if !plan.is_empty() && !rustix::process::geteuid().is_root() {
+        return Err(Error::told(
+            "building needs root for now: owners, devices and mounts of another system",
+            "run it with sudo",
+        ));
+    }
     let store = project.store()?;
     for step in plan.steps.iter().filter(|step| !step.runs()) {
         let size = store.get(&step.target.to_string())?.map_or(0, |artifact| artifact.layer().size);
@@ -270,7 +277,12 @@ fn work(context: &Context<'_>, plan: &Plan, board: &Mutex<Board>, moved: &Condva
         let target = step.target.to_string();
         (context.progress)(Event::Started { target: target.clone(), why: step.why.clone() });
         let begun = Instant::now();
-        let done = steps::run(context, step);
+        // A panic is a defect of ours; it must not leave the other worker waiting for ever.
+        let caught = catch_unwind(AssertUnwindSafe(|| steps::run(context, step)));
+        let done = caught.unwrap_or_else(|_| {
+            let help = "this is a defect of overboot: please report it with what is printed above";
+            Err(Error::told("the step came to a halt", help))
+        });
         let milliseconds = u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX);
 
         let mut guard = lock_of(board);

@@ -13,8 +13,8 @@ use crate::lock::LOADERS;
 use crate::record::Record;
 use crate::transactions::{Transaction, transactions};
 
-/// Goes up whenever the same inputs would give another image: then everything is built anew.
-const MAKER: &str = "1";
+/// The code that makes images, digested by the build script: another maker may make another image from the same inputs.
+const MAKER: &str = env!("OVERBOOT_MAKER");
 
 /// Something that can be built, and the name that it has in the store.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -190,7 +190,14 @@ pub fn plan(recipe: &Recipe, lock: &Lock, given: &Given, wanted: &[Target]) -> R
     for target in if wanted.is_empty() { &all } else { wanted } {
         planner.add(target);
     }
-    Ok(planner.plan)
+    match planner.plan.left_out.first() {
+        // Asked for by name, it is not merely left out.
+        Some(line) if !wanted.is_empty() => {
+            let help = "put the private key of a trusted one into keys/boot-set.key, or see `overboot init`";
+            Err(Error::told(line.clone(), help))
+        }
+        _ => Ok(planner.plan),
+    }
 }
 
 struct Planner<'a> {
@@ -241,11 +248,21 @@ impl Planner<'_> {
         let key = inputs.key();
         let why = match self.given.have.get(target) {
             None => vec!["not built yet".to_owned()],
-            Some(record) if record.key == key => Vec::new(),
-            Some(record) => differences(&record.inputs, inputs.map()),
+            Some(record) if record.key != key => differences(&record.inputs, inputs.map()),
+            // A set names its parts by digest: a part that was lost and is made again may be another one.
+            Some(_) if matches!(target, Target::Set(_)) => self.remade(&after),
+            Some(_) => Vec::new(),
         };
         self.plan.steps.push(Step { target: target.clone(), key, why, after, inputs });
         Some(self.plan.steps.len() - 1)
+    }
+
+    fn remade(&self, parts: &[usize]) -> Vec<String> {
+        let parts = parts.iter().map(|place| &self.plan.steps[*place]);
+        parts
+            .filter(|part| part.runs())
+            .map(|part| format!("{} is made anew", part.target))
+            .collect()
     }
 
     fn start(&self) -> Inputs {

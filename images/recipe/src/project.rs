@@ -21,13 +21,14 @@ macro_rules! shipped {
     };
 }
 
-/// Everything that a new project holds, but its keys.
+/// Everything that a new project holds, but its keys. The recipe comes last: without it the folder is no project, and `init`
+/// may be run again.
 pub const FILES: &[ProjectFile] = shipped![
-    0o644 "overboot.toml",
     0o644 ".gitignore",
     0o644 "provision/base/etc/hosts",
     0o755 "provision/base/etc/rc.local",
     0o755 "provision/base/opt/rc.local.hooks",
     0o755 "provision/base.sh",
     0o755 "overlays/discovery.sh",
+    0o644 "overboot.toml",
 ];

@@ -59,7 +59,14 @@ pub(crate) fn configure(root: &Root, sandbox: &Sandbox, log: Log<'_>) -> Result<
         root.write(POLICY, 0o755, b"#!/bin/sh\nexit 101\n")?;
     }
     // The tree is not used before it is whole, so nothing has to be on the disk now.
-    let arguments = ["--force-unsafe-io", "--configure", "-a"];
+    let arguments = [
+        "--force-unsafe-io",
+        // Nobody can be asked: what an earlier step put in a conffile's place stays.
+        "--force-confdef",
+        "--force-confold",
+        "--configure",
+        "-a",
+    ];
     let ran = sandbox.run("dpkg --configure", "dpkg", &arguments, log);
     if ours {
         root.remove(POLICY)?;

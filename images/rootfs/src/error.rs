@@ -58,7 +58,7 @@ pub enum Error {
     },
     /// The sandbox could not be set up.
     #[error(
-        "cannot start {program} in the sandbox\n  help: this needs root, or a machine that allows user namespaces"
+        "cannot start {program} in the sandbox\n  help: a sandbox needs root and namespaces; a script needs a `#!` line whose program is in the image"
     )]
     Sandbox {
         /// What was to be run.

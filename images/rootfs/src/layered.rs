@@ -42,9 +42,11 @@ where
 }
 
 fn mount_overlay(lower: &Path, upper: &Path, workdir: &Path, merged: &Path) -> Result<(), Error> {
-    for folder in [upper, workdir, merged] {
+    for folder in [workdir, merged] {
         fs_err::create_dir_all(folder).map_err(Error::io("make", folder))?;
     }
+    // Its top is the root's top: mode and owner of the node's `/`.
+    Root::create(upper)?;
     sys::own_mount_namespace().map_err(Error::io("make a mount namespace for", merged))?;
     // Without metacopy and redirects an upper tree is complete by itself: whole files, no references into the lower one.
     let mut options = Vec::new();

@@ -50,6 +50,22 @@ impl Root {
         Ok(Self { path, fd })
     }
 
+    /// Makes the folder `path` and opens it as a tree whose root has the mode and owner that roots have, whatever the umask
+    /// and the folder above say.
+    ///
+    /// # Errors
+    /// It cannot be made.
+    pub fn create(path: impl Into<PathBuf>) -> Result<Self, Error> {
+        let path = path.into();
+        fs_err::create_dir_all(&path).map_err(Error::io("make", &path))?;
+        let own = || -> rustix::io::Result<()> {
+            rustix::fs::chown(&path, Some(Uid::ROOT), Some(Gid::ROOT))?;
+            rustix::fs::chmod(&path, Mode::from_raw_mode(0o755))
+        };
+        own().map_err(|source| Error::io("own", &path)(source.into()))?;
+        Self::open(path)
+    }
+
     /// Where the tree is.
     #[must_use]
     pub fn path(&self) -> &Path {

@@ -46,8 +46,10 @@ pub(crate) struct Confinement {
     pub(crate) binds: Vec<Mount>,
     /// Made by the first process of the new process namespace.
     pub(crate) proc: Mount,
-    /// Capabilities that nothing inside may ever have (capabilities(7)).
-    pub(crate) forbidden: &'static [libc::c_ulong],
+    /// Made after `proc`.
+    pub(crate) read_only: Vec<Mount>,
+    /// The only capabilities that anything inside may ever have (capabilities(7)).
+    pub(crate) allowed: &'static [libc::c_ulong],
 }
 
 /// Makes `command` run confined.
@@ -97,6 +99,9 @@ impl Confinement {
         }
         die_with_parent()?;
         self.proc.make()?;
+        for one in &self.read_only {
+            one.make()?;
+        }
         // SAFETY: every pointer is a string that lives on; pivot_root has no wrapper in libc.
         unsafe {
             check(libc::chdir(self.root.as_ptr()))?;
@@ -106,10 +111,19 @@ impl Confinement {
             }
             check(libc::umount2(dot, libc::MNT_DETACH))?;
             check(libc::chdir(c"/".as_ptr()))?;
-            for capability in self.forbidden {
-                // A kernel that does not know a capability need not forbid it.
-                libc::prctl(libc::PR_CAPBSET_DROP, *capability, 0, 0, 0);
+            libc::prctl(libc::PR_CAP_AMBIENT, libc::PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0);
+            for capability in (0..=63).filter(|number| !self.allowed.contains(number)) {
+                let dropped = check(libc::prctl(libc::PR_CAPBSET_DROP, capability, 0, 0, 0));
+                // A kernel says so when it does not know a capability; then nobody can have it.
+                if let Err(error) = dropped
+                    && error.raw_os_error() != Some(libc::EINVAL)
+                {
+                    return Err(error);
+                }
             }
+            // Whatever we were started with, open files of the host are none of the program's business.
+            let close = libc::CLOSE_RANGE_CLOEXEC as libc::c_uint;
+            libc::syscall(libc::SYS_close_range, 3, libc::c_uint::MAX, close);
         }
         Ok(())
     }

@@ -22,7 +22,7 @@ use crate::filters::Filters;
 use crate::install::Package;
 use crate::root::{self, Attributes, Parents, Root};
 
-/// How much of a package is decompressed ahead of its writing: 64 chunks of 256 KiB a thread.
+/// How much of a package is decompressed ahead of its writing: 64 chunks of 256 KiB.
 const CHUNK: usize = 256 << 10;
 const QUEUE: usize = 64;
 
@@ -39,10 +39,16 @@ pub(crate) fn unpack(
         packages.iter().map(|_| sync_channel(QUEUE)).unzip();
     let senders: Vec<_> = senders.into_iter().map(|s| std::sync::Mutex::new(Some(s))).collect();
     let next = AtomicUsize::new(0);
+    let threads = threads.clamp(1, packages.len().max(1));
+    let (senders, next) = (&senders, &next);
     std::thread::scope(|scope| {
-        for _ in 0..threads.clamp(1, packages.len().max(1)) {
-            scope.spawn(|| {
-                loop {
+        // A place for each package that is decompressed and not yet written: what waits in memory is bounded by them. When the
+        // writer gives up, its end is gone, and so are the threads.
+        let (places, written) = sync_channel(threads + 1);
+        for _ in 0..threads {
+            let places = places.clone();
+            scope.spawn(move || {
+                while places.send(()).is_ok() {
                     let at = next.fetch_add(1, Ordering::Relaxed);
                     let Some(package) = packages.get(at) else { return };
                     let sender = senders[at].lock().ok().and_then(|mut sender| sender.take());
@@ -54,6 +60,8 @@ pub(crate) fn unpack(
         }
         for (package, receiver) in packages.iter().zip(receivers) {
             stanzas.push_str(&writer.package(package, receiver)?);
+            // Its place is free again.
+            let _ = written.recv();
         }
         Ok(())
     })?;

@@ -65,8 +65,7 @@ pub(crate) fn initrd(context: &Context<'_>, step: &Step, name: &str) -> Result<u
     let key = |(at, key): (usize, &String)| packing::InitrdFile {
         path: format!("etc/overboot/keys/{at}.pub"),
         mode: 0o644,
-        content: format!("untrusted comment: trusted by {}\n{key}\n", context.recipe.project.name)
-            .into_bytes(),
+        content: format!("untrusted comment: a key that may sign boot sets\n{key}\n").into_bytes(),
     };
     let keys: Vec<_> = context.recipe.project.trust.iter().enumerate().map(key).collect();
     let spec = packing::InitrdSpec {

@@ -125,8 +125,11 @@ fn kept(
         return Ok(path);
     }
     let aside = context.project.scratch().join(name);
-    fs_err::create_dir_all(&aside).map_err(Error::io("make", &aside))?;
+    Root::create(&aside)?;
     make(&aside)?;
+    // Under its final name a tree is trusted for ever: all of it must be on the disk before.
+    let folder = fs_err::File::open(&aside).map_err(Error::io("open", &aside))?;
+    rustix::fs::syncfs(folder.file()).map_err(|error| Error::io("sync", &aside)(error.into()))?;
     fs_err::rename(&aside, &path).map_err(Error::io("name the tree", &path))?;
     Ok(path)
 }

@@ -1,0 +1,92 @@
+//! What a hostile script can reach from the sandbox: nothing of the host.
+#![allow(clippy::unwrap_used, clippy::print_stderr, reason = "a test may panic and print")]
+
+use std::path::Path;
+
+use overboot_rootfs::{Root, Sandbox};
+
+/// A tree with the host's own shell in it, so that scripts can run; `None` where this machine cannot make one.
+fn tree() -> Option<tempfile::TempDir> {
+    if !rustix::process::geteuid().is_root() {
+        assert!(std::env::var("CI").is_err(), "needs root");
+        eprintln!("skipped: needs root");
+        return None;
+    }
+    let tree = tempfile::tempdir().unwrap();
+    let root = Root::create(tree.path()).unwrap();
+    for folder in ["dev", "proc", "sys", "run", "tmp", "usr/bin", "root"] {
+        root.make_folder(folder).unwrap();
+    }
+    for link in ["bin", "lib", "lib64"] {
+        std::os::unix::fs::symlink(format!("usr/{link}"), tree.path().join(link)).unwrap();
+    }
+    for program in ["sh", "mknod", "mount", "cat", "ls", "sync"] {
+        let from = Path::new("/usr/bin").join(program);
+        copy(&from, tree.path());
+        let linked = std::process::Command::new("ldd").arg(&from).output().unwrap();
+        let linked = String::from_utf8_lossy(&linked.stdout).into_owned();
+        for word in linked.split_whitespace().filter(|word| word.starts_with('/')) {
+            copy(Path::new(word), tree.path());
+        }
+    }
+    Some(tree)
+}
+
+fn copy(from: &Path, tree: &Path) {
+    let inside = from.strip_prefix("/").unwrap();
+    let inside =
+        if inside.starts_with("usr") { inside.into() } else { Path::new("usr").join(inside) };
+    let to = tree.join(inside);
+    std::fs::create_dir_all(to.parent().unwrap()).unwrap();
+    if !to.exists() {
+        std::fs::copy(from.canonicalize().unwrap(), &to).unwrap();
+    }
+}
+
+fn run(tree: &Path, script: &str) -> Result<String, String> {
+    let ran = Sandbox::new(tree, 0).run("a script", "/bin/sh", &["-c", script], &|_| {});
+    ran.map(|output| output.0).map_err(|error| error.to_string())
+}
+
+#[test]
+fn a_script_runs_and_sees_only_the_tree() {
+    let Some(tree) = tree() else { return };
+    let said =
+        run(tree.path(), "echo $SOURCE_DATE_EPOCH; ls /; cat /proc/1/comm; ls /proc/self/fd")
+            .unwrap();
+    assert!(said.starts_with("0\nbin\ndev\n"), "{said}");
+    assert!(said.contains("\nsh\n"), "process 1 is the script itself: {said}");
+    assert!(!said.contains("\n10\n"), "no open file of the host: {said}");
+}
+
+#[test]
+fn what_reaches_beyond_the_tree_is_refused() {
+    let Some(tree) = tree() else { return };
+    for script in [
+        "mknod /disk b 8 0",
+        "mount -t tmpfs none /tmp",
+        "mount -t proc none /root",
+        "echo /bin/sh > /proc/sys/kernel/core_pattern",
+        "echo h > /proc/sysrq-trigger",
+        "cat /proc/kcore > /dev/null && echo x > /proc/sys/kernel/hostname",
+    ] {
+        let refused = run(tree.path(), &format!("{script} || exit 7"));
+        assert!(refused.as_ref().is_err_and(|said| said.contains('7')), "{script}: {refused:?}");
+    }
+    // And no device node that a package may have brought opens anything.
+    run(tree.path(), "echo fine > /dev/null").unwrap();
+}
+
+#[test]
+fn a_failing_script_shows_its_last_lines() {
+    let Some(tree) = tree() else { return };
+    let said = run(tree.path(), "echo the cause; exit 3").unwrap_err();
+    assert!(said.contains("the cause") && said.contains("exit status: 3"), "{said}");
+}
+
+#[test]
+fn the_root_of_a_tree_is_as_roots_are() {
+    let Some(tree) = tree() else { return };
+    let metadata = std::fs::metadata(tree.path()).unwrap();
+    assert_eq!(std::os::unix::fs::MetadataExt::mode(&metadata) & 0o7777, 0o755);
+}
