@@ -45,6 +45,16 @@ pub enum Error {
         /// What is wrong with it.
         reason: String,
     },
+    /// What the index names is not an image's manifest.
+    #[error("{target} is named, but {} is no manifest: {reason}", path.display())]
+    Manifest {
+        /// The target.
+        target: String,
+        /// The blob.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
     /// Content that a manifest or the index names is not there or not whole.
     #[error("{target} needs {digest}, which is {state} in the store")]
     Blob {
@@ -75,8 +85,11 @@ impl Error {
             }
             Self::DiskFull { .. } => Some("Free some space there and run it again."),
             Self::NotAStore { .. } => Some("Name another directory, or an empty one."),
-            Self::Document { .. } | Self::Blob { .. } => Some(
-                "`overboot verify` lists all that is damaged; building the target again repairs it.",
+            Self::Document { .. } => {
+                Some("Remove the store's folder; `overboot build` makes again all that was in it.")
+            }
+            Self::Blob { .. } | Self::Manifest { .. } => Some(
+                "`overboot verify` lists all that is damaged, and `overboot build` makes it again.",
             ),
             Self::Target { .. } => None,
         }

@@ -158,7 +158,8 @@ impl Store {
     /// What `target` names; `None` where nothing has that name.
     ///
     /// # Errors
-    /// [`Error::Blob`] where its manifest is missing or damaged; [`Error::Document`], [`Error::File`].
+    /// [`Error::Blob`] where its manifest is missing or damaged, [`Error::Manifest`] where it is none; [`Error::Document`],
+    /// [`Error::File`].
     pub fn get(&self, target: &str) -> Result<Option<Artifact>, Error> {
         let index = self.index()?;
         index.find(target).map(|entry| self.artifact(target, entry)).transpose()
@@ -221,7 +222,7 @@ impl Store {
         let manifest = serde_json::from_slice(&bytes)
             .map_err(|error| error.to_string())
             .and_then(Manifest::into_artifact)
-            .map_err(|reason| Error::Document { path, reason })?;
+            .map_err(|reason| Error::Manifest { target: target.to_owned(), path, reason })?;
         let descriptor = entry.descriptor();
         Ok(Artifact { target: target.to_owned(), descriptor, manifest })
     }

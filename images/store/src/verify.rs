@@ -1,10 +1,12 @@
-//! Is everything there, and whole?
+//! Is everything there, and whole? And what is not, out of the way.
 
+use std::collections::BTreeMap;
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use overboot_digest::Digest;
 
+use crate::files::sync_parent;
 use crate::{Error, Store, layout};
 
 /// Something in a store that is not as it should be.
@@ -16,6 +18,8 @@ pub enum Problem {
         path: PathBuf,
         /// The digest of what is in it.
         found: Digest,
+        /// The artifacts that need it, by name.
+        needed_by: Vec<String>,
     },
     /// A file among the blobs that is none.
     Stray {
@@ -31,11 +35,26 @@ pub enum Problem {
     },
 }
 
+impl Problem {
+    /// The file that should not be where it is.
+    #[must_use]
+    pub fn path(&self) -> Option<&Path> {
+        match self {
+            Self::Damaged { path, .. } | Self::Stray { path } => Some(path),
+            Self::Incomplete { .. } => None,
+        }
+    }
+}
+
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Damaged { path, found } => {
-                write!(f, "{} is damaged: its content is {found}", path.display())
+            Self::Damaged { path, found, needed_by } => {
+                write!(f, "{} is damaged: its content is {found}", path.display())?;
+                if needed_by.is_empty() {
+                    return Ok(());
+                }
+                write!(f, "; needed by {}", needed_by.join(", "))
             }
             Self::Stray { path } => write!(f, "{} is not a blob", path.display()),
             Self::Incomplete { target, reason } => write!(f, "{target} is incomplete: {reason}"),
@@ -45,11 +64,12 @@ impl fmt::Display for Problem {
 
 impl Store {
     /// Reads all blobs and follows all names; returns what is wrong, nothing when all is well. A damaged blob that an
-    /// artifact needs is told once, as the blob.
+    /// artifact needs is told once, as the blob. Changes nothing.
     ///
     /// # Errors
     /// [`Error::Document`] where `index.json` cannot be read, [`Error::File`].
     pub fn verify(&self) -> Result<Vec<Problem>, Error> {
+        let (needed, incomplete) = self.follow()?;
         let mut problems = Vec::new();
         let blobs = self.blobs();
         let mut paths = Vec::new();
@@ -58,35 +78,91 @@ impl Store {
         }
         paths.sort();
         for path in paths {
-            let name = path.file_name().and_then(|name| name.to_str()).unwrap_or("");
-            // Also a name in capitals is none: nobody would find it.
-            let Some(named) = name.parse::<Digest>().ok().filter(|digest| digest.hex() == name)
-            else {
+            let Some(named) = named(&path) else {
                 problems.push(Problem::Stray { path });
                 continue;
             };
-            let file = fs_err::File::open(&path).map_err(Error::read(&path))?;
-            let (found, _) = Digest::of_reader(file).map_err(Error::read(&path))?;
+            let found = digest(&path)?;
             if found != named {
-                problems.push(Problem::Damaged { path, found });
+                let needed_by = needed.get(&named).cloned().unwrap_or_default();
+                problems.push(Problem::Damaged { path, found, needed_by });
             }
         }
+        let told = |target: &String| {
+            problems.iter().any(
+                |told| matches!(told, Problem::Damaged { needed_by, .. } if needed_by.contains(target)),
+            )
+        };
+        let rest = incomplete.into_iter().filter(|(target, _)| !told(target));
+        let rest: Vec<_> =
+            rest.map(|(target, reason)| Problem::Incomplete { target, reason }).collect();
+        problems.extend(rest);
+        Ok(problems)
+    }
+
+    /// Moves the file that `problem` is about out of the blobs into the folder `damaged`, where nothing looks for it; then it
+    /// is missing, and made again by whoever can. Returns where it is now: nowhere new if it is not the problem's file, or is
+    /// whole by now.
+    ///
+    /// Only for a caller who keeps writers of the store away.
+    ///
+    /// # Errors
+    /// [`Error::File`], [`Error::DiskFull`].
+    pub fn set_aside(&self, problem: &Problem) -> Result<Option<PathBuf>, Error> {
+        let Some((path, name)) = problem.path().and_then(|path| Some((path, path.file_name()?)))
+        else {
+            return Ok(None);
+        };
+        if !path.exists() || named(path).is_some_and(|named| digest(path).is_ok_and(|d| d == named))
+        {
+            return Ok(None);
+        }
+        let folder = self.dir().join("damaged");
+        fs_err::create_dir_all(&folder).map_err(Error::write(&folder))?;
+        let to = folder.join(name);
+        fs_err::rename(path, &to).map_err(Error::write(&to))?;
+        sync_parent(path)?;
+        Ok(Some(to))
+    }
+
+    /// Follows all names: which blob is needed by which artifacts, and which artifacts are not whole, and why.
+    #[expect(clippy::type_complexity, reason = "two lists, taken apart at once")]
+    fn follow(&self) -> Result<(BTreeMap<Digest, Vec<String>>, Vec<(String, String)>), Error> {
+        let mut needed: BTreeMap<Digest, Vec<String>> = BTreeMap::new();
+        let mut incomplete = Vec::new();
         for entry in &self.index()?.manifests {
             let target = layout::name(entry).unwrap_or("(unnamed)").to_owned();
+            needed.entry(entry.digest).or_default().push(target.clone());
             let reason = match self.blob_state(entry.descriptor()) {
                 Some(state) => Some(format!("its manifest {} is {state}", entry.digest)),
                 // An image that another tool has put there may be an index of its own.
                 None if entry.media_type != layout::MANIFEST => None,
                 None => match self.artifact(&target, entry) {
                     Err(error) => Some(error.to_string()),
-                    Ok(artifact) => artifact.manifest.contents().find_map(|blob| {
-                        let state = self.blob_state(blob)?;
-                        Some(format!("{} is {state}", blob.digest))
-                    }),
+                    Ok(artifact) => {
+                        for blob in artifact.manifest.contents() {
+                            needed.entry(blob.digest).or_default().push(target.clone());
+                        }
+                        artifact.manifest.contents().find_map(|blob| {
+                            let state = self.blob_state(blob)?;
+                            Some(format!("{} is {state}", blob.digest))
+                        })
+                    }
                 },
             };
-            problems.extend(reason.map(|reason| Problem::Incomplete { target, reason }));
+            incomplete.extend(reason.map(|reason| (target, reason)));
         }
-        Ok(problems)
+        Ok((needed, incomplete))
     }
+}
+
+/// The digest that a blob's file is named by. Also a name in capitals is none: nobody would find it.
+fn named(path: &Path) -> Option<Digest> {
+    let name = path.file_name()?.to_str()?;
+    name.parse::<Digest>().ok().filter(|digest| digest.hex() == name && path.is_file())
+}
+
+fn digest(path: &Path) -> Result<Digest, Error> {
+    let file = fs_err::File::open(path).map_err(Error::read(path))?;
+    Ok(Digest::of_reader(file).map_err(Error::read(path))?.0)
 }

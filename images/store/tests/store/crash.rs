@@ -59,13 +59,26 @@ fn damage_is_found_told_once_and_healed_by_storing_again() {
     let problems = store.verify().unwrap();
     let texts: Vec<_> = problems.iter().map(ToString::to_string).collect();
     assert_eq!(problems.len(), 3, "{texts:?}");
-    assert_eq!(problems[0], Problem::Damaged { path, found: Digest::of("cOntent") });
+    let needed_by = vec!["a".to_owned()];
+    let damaged = Problem::Damaged { path: path.clone(), found: Digest::of("cOntent"), needed_by };
+    assert_eq!(problems[0], damaged);
     assert_eq!(problems[1], Problem::Stray { path: stray });
     assert!(texts[2].starts_with("b is incomplete") && texts[2].ends_with("missing"), "{texts:?}");
 
+    // What is damaged can be put out of the way; then it is missing.
+    let aside = store.set_aside(&problems[0]).unwrap().unwrap();
+    assert_eq!(fs::read(&aside).unwrap(), b"cOntent");
+    assert!(aside.starts_with(store.dir().join("damaged")) && !path.exists());
+    assert!(store.verify().unwrap()[1].to_string().starts_with("a is incomplete"));
+    assert_eq!(store.set_aside(&problems[2]).unwrap(), None, "that is no file");
+
     store.put_bytes(b"content").unwrap();
     store.put_bytes(b"of b").unwrap();
+    // Healed in between, it stays where it is.
+    assert_eq!(store.set_aside(&problems[0]).unwrap(), None);
     assert_eq!(store.verify().unwrap().len(), 1);
+    store.set_aside(&problems[1]).unwrap();
+    assert_eq!(store.verify().unwrap(), []);
 }
 
 #[test]
@@ -77,6 +90,8 @@ fn a_damaged_manifest_is_never_believed() {
     fs::write(&path, text.replace("\"size\":7", "\"size\":8")).unwrap();
     let error = store.get("a").unwrap_err();
     assert!(matches!(error, Error::Blob { state: "damaged", .. }), "{error}");
+    // Told once, though the artifact is not whole without it.
+    assert_eq!(store.verify().unwrap().len(), 1);
     // And nothing is collected while it is not known what is needed.
     assert!(store.collect(std::time::Duration::ZERO).is_err());
     assert!(store.blob_path(&artifact.layer().digest).exists());

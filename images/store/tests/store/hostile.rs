@@ -63,7 +63,7 @@ fn a_manifest_of_another_kind_is_refused() {
             blob.digest, blob.size
         );
         fs::write(store.dir().join("index.json"), index).unwrap();
-        assert!(matches!(store.get("a"), Err(Error::Document { .. })), "{bad}");
+        assert!(matches!(store.get("a"), Err(Error::Manifest { .. })), "{bad}");
         assert_eq!(store.verify().unwrap().len(), 1);
     }
 }
