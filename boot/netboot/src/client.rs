@@ -51,9 +51,9 @@ impl Client {
         // ROM like any other and is given a loader that can.
         let is_ipxe =
             options.user_classes().iter().any(|class| ["iPXE", "MonoRail", "gPXE"].contains(class));
-        let has_http = options.get(Code::IPXE).is_none_or(|features| {
-            encapsulated(features).any(|(tag, value)| tag == IPXE_FEATURE_HTTP && value != [0])
-        });
+        let mut features = options.fields(Code::IPXE);
+        let has_http = !options.has(Code::IPXE)
+            || features.any(|(tag, value)| tag == IPXE_FEATURE_HTTP && value != [0]);
         let asking = if is_ipxe && has_http {
             Asking::Ipxe
         } else if class.starts_with("HTTPClient") {
@@ -105,23 +105,6 @@ impl fmt::Display for Client {
 /// The text without what a terminal or a log line could be tricked with.
 fn printable(text: &str) -> String {
     text.chars().map(|c| if c.is_control() { '?' } else { c }).take(255).collect()
-}
-
-/// The fields of an encapsulated option (RFC 2132 8.4), as far as they are well formed.
-fn encapsulated(mut bytes: &[u8]) -> impl Iterator<Item = (u8, &[u8])> {
-    std::iter::from_fn(move || {
-        loop {
-            let (&tag, rest) = bytes.split_first()?;
-            if tag == 0 {
-                bytes = rest;
-                continue;
-            }
-            let (&length, rest) = rest.split_first()?;
-            let (value, rest) = rest.split_at_checked(usize::from(length))?;
-            bytes = rest;
-            return Some((tag, value));
-        }
-    })
 }
 
 #[cfg(test)]

@@ -72,6 +72,29 @@ pub fn script(decision: &BootDecision, context: Context) -> Result<String, Scrip
     }
 }
 
+/// The name under which iPXE (1.21 and later) looks for a script where it was itself loaded from.
+pub const AUTOEXEC: &str = "autoexec.ipxe";
+
+/// What iPXE does instead of its own start, which configures IPv6 and everything else it knows before the first script:
+/// on a network without IPv6 routers that is a wait for nothing. It changes no decision: `url` is what iPXE is told by
+/// DHCP as well.
+///
+/// # Errors
+/// [`ScriptError::Url`].
+pub fn autoexec_script(url: &str) -> Result<String, ScriptError> {
+    let url = checked_url("the URL of the profiles", url)?;
+    let mut out = header("asking for an address", Context::default());
+    // UEFI hands on the address that the firmware got.
+    let dhcp = "ifconf --configurator dhcp";
+    let _ = write!(
+        out,
+        "isset ${{ip}} || {dhcp} || {dhcp} || {dhcp} || autoboot || exit 1
+chain --autofree {url} ||
+{NEXT_DEVICE}"
+    );
+    Ok(out)
+}
+
 /// Tells the server all interfaces with their addresses, and runs what it answers:
 /// `<url>?macs=<m0>&ips=<ip0>&macs=<m1>&ips=&...`, an `ips` for each `macs`, maybe empty. A discovered node is known by
 /// all its addresses this way, whichever interface it boots from.

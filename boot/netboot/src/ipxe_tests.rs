@@ -28,6 +28,18 @@ fn redirect() {
 }
 
 #[test]
+fn autoexec() {
+    let url = "http://10.0.0.1:9090/api/current/profiles";
+    insta::assert_snapshot!(autoexec_script(url).unwrap(), @r"
+    #!ipxe
+    echo overboot: asking for an address
+    isset ${ip} || ifconf --configurator dhcp || ifconf --configurator dhcp || ifconf --configurator dhcp || autoboot || exit 1
+    chain --autofree http://10.0.0.1:9090/api/current/profiles ||
+    iseq ${platform} efi && exit 1 || exit 0
+    ");
+}
+
+#[test]
 fn boot() {
     insta::assert_snapshot!(boot_script(&plan(), "Graph.BootstrapUbuntu", context()).unwrap());
 }

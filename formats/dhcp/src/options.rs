@@ -101,6 +101,28 @@ impl Options {
             .collect()
     }
 
+    /// The fields inside `code`, which holds options of its own (RFC 2132 8.4, RFC 3046 2.0), as far as they are well
+    /// formed. Pads are passed over, and an end tag ends them, where the option knows these.
+    pub fn fields(&self, code: Code) -> impl Iterator<Item = (u8, &[u8])> {
+        // Relay agents number from 1 and know neither pad nor end; 0 and 255 are no fields of theirs.
+        let mut bytes = self.get(code).unwrap_or_default();
+        std::iter::from_fn(move || {
+            loop {
+                let (&tag, rest) = bytes.split_first()?;
+                match tag {
+                    0 => bytes = rest,
+                    255 => return None,
+                    _ => {
+                        let (&length, rest) = rest.split_first()?;
+                        let (value, rest) = rest.split_at_checked(usize::from(length))?;
+                        bytes = rest;
+                        return Some((tag, value));
+                    }
+                }
+            }
+        })
+    }
+
     /// Whether option 55 names `code`.
     #[must_use]
     pub fn wants(&self, code: Code) -> bool {

@@ -144,11 +144,14 @@ impl fmt::Debug for ClientUuid {
     }
 }
 
-/// What a boot server tells a PXE ROM in option 43 (PXE 2.1, table 2-3).
+/// What a PXE ROM and a boot server tell each other in option 43 (PXE 2.1, table 2-3), as far as it concerns anybody
+/// who offers a boot file at once.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct PxeVendor {
     /// `PXE_DISCOVERY_CONTROL` (tag 6), a sum of the bits in [`discovery_control`]. `None`: the tag is left out.
     pub discovery_control: Option<u8>,
+    /// `PXE_BOOT_ITEM` (tag 71): the type of boot server and the layer that the client asks for; an answer repeats it.
+    pub boot_item: Option<[u8; 4]>,
 }
 
 /// Bits of [`PxeVendor::discovery_control`].
@@ -164,12 +167,33 @@ pub mod discovery_control {
 }
 
 impl PxeVendor {
+    const DISCOVERY_CONTROL: u8 = 6;
+    const BOOT_ITEM: u8 = 71;
+
+    /// What option 43 of a message says; a field of another length than the table's counts as not sent.
+    #[must_use]
+    pub fn of(options: &Options) -> Self {
+        let mut vendor = Self::default();
+        for (tag, value) in options.fields(Code::VENDOR_SPECIFIC) {
+            match (tag, value) {
+                (Self::DISCOVERY_CONTROL, &[control]) => vendor.discovery_control = Some(control),
+                (Self::BOOT_ITEM, &[a, b, c, d]) => vendor.boot_item = Some([a, b, c, d]),
+                _ => {}
+            }
+        }
+        vendor
+    }
+
     /// The value of option 43, closed by the end tag that ROMs look for.
     #[must_use]
     pub fn to_bytes(self) -> Vec<u8> {
-        let mut bytes = Vec::with_capacity(4);
+        let mut bytes = Vec::with_capacity(10);
         if let Some(control) = self.discovery_control {
-            bytes.extend([6, 1, control]);
+            bytes.extend([Self::DISCOVERY_CONTROL, 1, control]);
+        }
+        if let Some(item) = self.boot_item {
+            bytes.extend([Self::BOOT_ITEM, 4]);
+            bytes.extend(item);
         }
         bytes.push(255);
         bytes
@@ -211,7 +235,27 @@ mod tests {
 
     #[test]
     fn option_43_says_to_boot_the_offered_file() {
-        let vendor = PxeVendor { discovery_control: Some(discovery_control::BOOT_OFFERED_FILE) };
+        let control = Some(discovery_control::BOOT_OFFERED_FILE);
+        let mut vendor = PxeVendor { discovery_control: control, boot_item: None };
         assert_eq!(vendor.to_bytes(), [6, 1, 8, 255]);
+        vendor.boot_item = Some([0, 0, 0, 1]);
+        assert_eq!(vendor.to_bytes(), [6, 1, 8, 71, 4, 0, 0, 0, 1, 255]);
+        let mut options = Options::new();
+        options.set(Code::VENDOR_SPECIFIC, vendor.to_bytes());
+        assert_eq!(PxeVendor::of(&options), vendor);
+    }
+
+    #[test]
+    fn option_43_is_read_as_far_as_it_is_well_formed() {
+        let read = |bytes: &[u8]| {
+            let mut options = Options::new();
+            options.set(Code::VENDOR_SPECIFIC, bytes);
+            PxeVendor::of(&options).boot_item
+        };
+        assert_eq!(read(&[0, 0, 71, 4, 1, 2, 3, 4]), Some([1, 2, 3, 4]), "pads, no end");
+        assert_eq!(read(&[71, 2, 1, 2, 255]), None, "another length");
+        assert_eq!(read(&[255, 71, 4, 1, 2, 3, 4]), None, "after the end");
+        assert_eq!(read(&[71, 4, 1, 2]), None, "cut off");
+        assert_eq!(read(&[]), None);
     }
 }

@@ -60,7 +60,11 @@ pub(crate) fn put(
     // Without the class, ROMs drop the offer or look for another; HTTP boot firmware demands its own.
     reply.options.set_text(Code::VENDOR_CLASS, class);
     if class == "PXEClient" {
-        let vendor = PxeVendor { discovery_control: Some(discovery_control::BOOT_OFFERED_FILE) };
+        let vendor = PxeVendor {
+            discovery_control: Some(discovery_control::BOOT_OFFERED_FILE),
+            // A ROM that asked for one of a menu's items takes no answer that does not repeat it.
+            boot_item: PxeVendor::of(&request.options).boot_item,
+        };
         reply.options.set(Code::VENDOR_SPECIFIC, vendor.to_bytes());
     }
     // PXE 2.1, table 2-2: a server sends the client's machine identifier back.

@@ -314,15 +314,10 @@ fn send(reply: Packet, request: &Packet) -> Action {
 
 /// RFC 3527: the network that the relay means, when its own address is in another.
 fn link_selection(request: &Packet) -> Option<Ipv4Addr> {
-    let mut rest = request.options.get(Code::RELAY_AGENT)?;
-    while let [code, length, tail @ ..] = rest {
-        let (value, tail) = tail.split_at_checked(usize::from(*length))?;
-        if *code == 5 {
-            return <[u8; 4]>::try_from(value).ok().map(Ipv4Addr::from);
-        }
-        rest = tail;
-    }
-    None
+    const LINK_SELECTION: u8 = 5;
+    let mut fields = request.options.fields(Code::RELAY_AGENT);
+    let (_, value) = fields.find(|(code, _)| *code == LINK_SELECTION)?;
+    <[u8; 4]>::try_from(value).ok().map(Ipv4Addr::from)
 }
 
 /// A name as it may be stored and shown: letters, digits, dashes and dots, 63 at most.

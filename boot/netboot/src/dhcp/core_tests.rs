@@ -175,6 +175,8 @@ fn proxydhcp_adds_the_boot_file_and_nothing_else() {
     let offer = crate::dhcp::proxy::discover(server, &site(), &request, &client, &loader());
     let mut request = rom(MessageType::Request);
     request.ciaddr = [10, 0, 0, 100].into();
+    // A ROM that chose from a menu: PXE_BOOT_ITEM comes back.
+    request.options.set(Code::VENDOR_SPECIFIC, [71, 4, 0x12, 0x34, 0, 0, 255]);
     let from = SocketAddrV4::new([10, 0, 0, 100].into(), 4011);
     let ack = crate::dhcp::proxy::boot_server(server, &site(), &request, from, &client, &loader());
     insta::assert_snapshot!(format!("{}\n{}", text(&offer), text(&ack)));
