@@ -23,12 +23,22 @@ impl Accounts {
 
     /// dpkg's rule: the name's number in the tree where the name is known there, else the number in the archive.
     pub(crate) fn user(&self, name: Option<&str>, number: u32) -> u32 {
-        name.and_then(|name| self.users.get(name).copied()).unwrap_or(number)
+        name.and_then(|name| self.known_user(name)).unwrap_or(number)
     }
 
     /// As [`Accounts::user`].
     pub(crate) fn group(&self, name: Option<&str>, number: u32) -> u32 {
-        name.and_then(|name| self.groups.get(name).copied()).unwrap_or(number)
+        name.and_then(|name| self.known_group(name)).unwrap_or(number)
+    }
+
+    /// The number of a user that the tree knows.
+    pub(crate) fn known_user(&self, name: &str) -> Option<u32> {
+        self.users.get(name).copied()
+    }
+
+    /// The number of a group that the tree knows.
+    pub(crate) fn known_group(&self, name: &str) -> Option<u32> {
+        self.groups.get(name).copied()
     }
 }
 

@@ -5,6 +5,8 @@
 
 use std::path::{Path, PathBuf};
 
+use rustix::fs::FileType;
+
 use crate::error::Error;
 use crate::root::Root;
 
@@ -13,6 +15,13 @@ pub const IDENTITY: &[&str] = &[
     "var/lib/dbus/machine-id",
     "etc/ssh/ssh_host_*_key",
     "etc/ssh/ssh_host_*_key.pub",
+    "etc/ssl/certs/ssl-cert-snakeoil.pem",
+    "etc/ssl/private/ssl-cert-snakeoil.key",
+    "etc/bind/rndc.key",
+    "etc/chrony/chrony.keys",
+    "etc/munge/munge.key",
+    "var/lib/NetworkManager/secret_key",
+    "var/lib/NetworkManager/NetworkManager-intern.conf",
     "etc/nvme/hostid",
     "etc/nvme/hostnqn",
     "var/lib/systemd/random-seed",
@@ -64,7 +73,7 @@ pub fn remove(root: &Root) -> Result<(), Error> {
         remove_files(root, Path::new(folder))?;
     }
     // systemd's machine-id(5): an empty file is filled at boot, a missing one makes it a "first boot" with all its services.
-    if root.exists("etc/machine-id") {
+    if root.read_text("etc/machine-id")?.is_some_and(|id| !id.is_empty()) {
         root.write("etc/machine-id", 0o444, b"")?;
     }
     Ok(())
@@ -103,12 +112,15 @@ fn matches(root: &Root, pattern: &str) -> Result<Vec<PathBuf>, Error> {
 }
 
 fn remove_files(root: &Root, folder: &Path) -> Result<(), Error> {
-    for name in root.names(folder)? {
-        let path = folder.join(name);
-        if root.is_folder(&path) {
-            remove_files(root, &path)?;
-        } else {
-            root.remove(path)?;
+    let mut folders = vec![folder.to_owned()];
+    while let Some(folder) = folders.pop() {
+        for name in root.names(&folder)? {
+            let path = folder.join(name);
+            if root.kind(&path) == Some(FileType::Directory) {
+                folders.push(path);
+            } else {
+                root.remove(path)?;
+            }
         }
     }
     Ok(())

@@ -66,39 +66,16 @@ fn lay(
     Ok(())
 }
 
-/// Runs the host's file `script` inside the tree, by its own `#!` line.
+/// Runs the host's file `script` inside the tree, by its own `#!` line, whatever its mode on this host.
 ///
 /// # Errors
-/// It cannot be run, or ends otherwise than with 0.
+/// It cannot be read or run, or ends otherwise than with 0.
 pub fn script(root: &Root, script: &Path, epoch: u64, log: Log<'_>) -> Result<(), Error> {
-    // Read and shown as a copy that may be executed, whatever the mode of the file is on this host.
-    let copy = executable_copy(script)?;
-    let sandbox = Sandbox::new(root.path(), epoch).with_file(&copy, "provision");
-    let mut attempts = 0;
-    loop {
-        match sandbox.run(&script.display().to_string(), "/run/provision", &[], log) {
-            // A process that another thread has just forked still holds the copy open for writing, until it becomes the
-            // program that it is to be.
-            Err(Error::Sandbox { source, .. })
-                if source.kind() == std::io::ErrorKind::ExecutableFileBusy && attempts < 100 =>
-            {
-                attempts += 1;
-                std::thread::sleep(std::time::Duration::from_millis(10));
-            }
-            ran => return ran.map(drop),
-        }
-    }
-}
-
-fn executable_copy(script: &Path) -> Result<tempfile::TempPath, Error> {
-    let copy = || {
-        // Closed before it is run: what is open for writing cannot be executed.
-        let file = tempfile::NamedTempFile::new()?.into_temp_path();
-        fs_err::write(&file, fs_err::read(script)?)?;
-        fs_err::set_permissions(&file, std::fs::Permissions::from_mode(0o755))?;
-        Ok(file)
-    };
-    copy().map_err(Error::io("read", script))
+    let contents = fs_err::read(script).map_err(Error::io("read", script))?;
+    Sandbox::new(root.path(), epoch)
+        .with_file("provision", contents)
+        .run(&script.display().to_string(), "/run/provision", &[], log)
+        .map(drop)
 }
 
 /// A user to be made.
@@ -134,7 +111,9 @@ pub fn user(root: &Root, user: &User<'_>, epoch: u64, log: Log<'_>) -> Result<()
     Sandbox::new(root.path(), epoch).run(&what, "useradd", &arguments, log)?;
     if user.sudo {
         let rule = format!("{} ALL=(ALL) NOPASSWD: ALL\n", user.name);
-        root.write(format!("etc/sudoers.d/{}", user.name), 0o440, rule.as_bytes())?;
+        // sudoers(5): files with a dot in their name are not read.
+        let name = user.name.replace('.', "_");
+        root.write(format!("etc/sudoers.d/{name}"), 0o440, rule.as_bytes())?;
     }
     Ok(())
 }

@@ -1,7 +1,7 @@
 //! A tree on disk, and access that cannot leave it.
 
 use std::collections::HashMap;
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::io::{self, Read, Write};
 use std::os::fd::OwnedFd;
@@ -11,8 +11,8 @@ use std::rc::Rc;
 
 use rustix::fs::{
     AtFlags, CWD, FileType, Gid, Mode, OFlags, ResolveFlags, Stat, Timespec, Timestamps, Uid,
-    chmodat, chownat, linkat, lstat, mkdirat, mknodat, openat, openat2, statat, symlinkat,
-    unlinkat, utimensat,
+    chmodat, chownat, linkat, lstat, mkdirat, mknodat, openat, openat2, renameat, statat,
+    symlinkat, unlinkat, utimensat,
 };
 
 use crate::error::Error;
@@ -24,6 +24,9 @@ pub struct Root {
     path: PathBuf,
     fd: OwnedFd,
 }
+
+/// How large a file may be that is read whole: the largest of them, dpkg's database and package indexes, stay far below.
+const LARGEST: u64 = 64 << 20;
 
 /// Who owns an entry of the tree, its mode and its time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -84,18 +87,25 @@ impl Root {
     /// The whole of a file.
     ///
     /// # Errors
-    /// It cannot be read, or is larger than 64 MiB.
+    /// It cannot be read, is no regular file, or is larger than 64 MiB.
     pub fn read(&self, path: impl AsRef<Path>) -> Result<Vec<u8>, Error> {
         let path = path.as_ref();
         let fd = self
             .resolve(path, OFlags::RDONLY | OFlags::NONBLOCK)
             .map_err(|source| Error::io("read", self.shown(path))(source.into()))?;
-        let mut bytes = Vec::new();
-        File::from(fd)
-            .take(64 << 20)
-            .read_to_end(&mut bytes)
-            .map_err(Error::io("read", self.shown(path)))?;
-        Ok(bytes)
+        let read = || -> io::Result<Vec<u8>> {
+            let mut file = File::from(fd);
+            if !file.metadata()?.is_file() {
+                return Err(io::Error::new(io::ErrorKind::InvalidData, "it is no regular file"));
+            }
+            let mut bytes = Vec::new();
+            (&mut file).take(LARGEST + 1).read_to_end(&mut bytes)?;
+            if bytes.len() as u64 > LARGEST {
+                return Err(io::ErrorKind::FileTooLarge.into());
+            }
+            Ok(bytes)
+        };
+        read().map_err(Error::io("read", self.shown(path)))
     }
 
     /// The text of a file; nothing where the file is not there.
@@ -119,6 +129,26 @@ impl Root {
     /// Does the path lead to a folder?
     pub(crate) fn is_folder(&self, path: &Path) -> bool {
         self.resolve(path, OFlags::PATH | OFlags::DIRECTORY).is_ok()
+    }
+
+    /// What stands at `path`, without following it when it is a link.
+    pub(crate) fn kind(&self, path: &Path) -> Option<FileType> {
+        let fd = self.resolve(path, OFlags::PATH | OFlags::NOFOLLOW).ok()?;
+        Some(FileType::from_raw_mode(rustix::fs::fstat(fd).ok()?.st_mode))
+    }
+
+    /// Would a symbolic link to `target` at `path` lead to the folder that `path` leads to already?
+    pub(crate) fn leads_to(&self, path: &Path, target: &[u8]) -> bool {
+        let target = Path::new(OsStr::from_bytes(target));
+        let target = match target.strip_prefix("/") {
+            Ok(absolute) => absolute.to_owned(),
+            Err(_) => path.parent().unwrap_or(Path::new("")).join(target),
+        };
+        let identity = |path: &Path| {
+            let fd = self.resolve(path, OFlags::PATH | OFlags::DIRECTORY).ok()?;
+            rustix::fs::fstat(fd).ok().map(|stat| (stat.st_dev, stat.st_ino))
+        };
+        identity(path).is_some_and(|old| identity(&target) == Some(old))
     }
 
     /// Writes a file of root's, in place of what is there; makes the folders above it.
@@ -165,7 +195,7 @@ impl Root {
     ///
     /// # Errors
     /// It cannot be read.
-    pub fn names(&self, path: impl AsRef<Path>) -> Result<Vec<std::ffi::OsString>, Error> {
+    pub fn names(&self, path: impl AsRef<Path>) -> Result<Vec<OsString>, Error> {
         let path = path.as_ref();
         let Ok(folder) = self.resolve(path, OFlags::RDONLY | OFlags::DIRECTORY) else {
             return Ok(Vec::new());
@@ -205,7 +235,7 @@ impl Root {
 pub(crate) struct Parents(HashMap<PathBuf, Rc<OwnedFd>>);
 
 impl Parents {
-    /// A thousand open folders are far below any limit on open files that systems set for root.
+    /// Far below the 1024 open files that a process may have where nobody has raised the limit.
     const MOST: usize = 400;
 
     /// Where `path` stands; the folders above it are made where they are missing.
@@ -289,7 +319,7 @@ pub(crate) fn set_attributes(
 }
 
 /// The names in an open folder, sorted.
-pub(crate) fn names(folder: &OwnedFd) -> io::Result<Vec<std::ffi::OsString>> {
+pub(crate) fn names(folder: &OwnedFd) -> io::Result<Vec<OsString>> {
     let mut names = Vec::new();
     for entry in rustix::fs::Dir::read_from(folder)? {
         let entry = entry?;
@@ -302,17 +332,45 @@ pub(crate) fn names(folder: &OwnedFd) -> io::Result<Vec<std::ffi::OsString>> {
     Ok(names)
 }
 
+/// How deep folders are removed by descending into them: each takes an open file and a bit of the stack, and whoever fills a
+/// tree may nest them by the thousand.
+const DEEPEST: usize = 100;
+
 /// Removes `name` in `folder` and all beneath it; never follows a link, never leaves the file system's folder.
 fn remove_all(folder: &OwnedFd, name: &OsStr) -> io::Result<()> {
+    let mut waiting = vec![name.to_owned()];
+    let mut brought_up = 0_usize;
+    while let Some(name) = waiting.pop() {
+        // What is too deep comes up to `folder` under a name of its own, and is removed from there.
+        descend(folder, &name, 0, &mut |inner, child| {
+            brought_up += 1;
+            let up = OsString::from(format!(".overboot-{}-{brought_up}", std::process::id()));
+            renameat(inner, child, folder, &up)?;
+            waiting.push(up);
+            Ok(())
+        })?;
+    }
+    Ok(())
+}
+
+fn descend(
+    folder: &OwnedFd,
+    name: &OsStr,
+    depth: usize,
+    too_deep: &mut dyn FnMut(&OwnedFd, &OsStr) -> io::Result<()>,
+) -> io::Result<()> {
     match unlinkat(folder, name, AtFlags::empty()) {
         Ok(()) | Err(rustix::io::Errno::NOENT) => return Ok(()),
         Err(rustix::io::Errno::ISDIR | rustix::io::Errno::PERM) => {}
         Err(error) => return Err(error.into()),
     }
+    if depth == DEEPEST {
+        return too_deep(folder, name);
+    }
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let inner = openat(folder, name, flags, Mode::empty())?;
     for child in names(&inner)? {
-        remove_all(&inner, &child)?;
+        descend(&inner, &child, depth + 1, too_deep)?;
     }
     Ok(unlinkat(folder, name, AtFlags::REMOVEDIR)?)
 }
@@ -330,4 +388,44 @@ pub fn remove_tree(path: &Path) -> Result<(), Error> {
     let folder = openat(CWD, parent, flags, Mode::empty())
         .map_err(|source| Error::io("open", parent)(source.into()))?;
     remove_all(&folder, name).map_err(Error::io("remove", path))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Deeper than a process may have files open, and than a path may be long.
+    #[test]
+    fn folders_of_any_depth_are_removed() {
+        let folder = tempfile::tempdir().unwrap();
+        let top = folder.path().join("top");
+        fs_err::create_dir(&top).unwrap();
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let mut at = openat(CWD, &top, flags, Mode::empty()).unwrap();
+        for _ in 0..5000 {
+            mkdirat(&at, "d", Mode::from_raw_mode(0o755)).unwrap();
+            at = openat(&at, "d", flags, Mode::empty()).unwrap();
+        }
+        drop(at);
+        remove_tree(&top).unwrap();
+        assert_eq!(fs_err::read_dir(folder.path()).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn what_is_no_file_or_too_large_is_not_read() {
+        let folder = tempfile::tempdir().unwrap();
+        let root = Root::open(folder.path()).unwrap();
+        let large = File::create(folder.path().join("large")).unwrap();
+        large.set_len(LARGEST + 1).unwrap();
+        rustix::fs::mknodat(
+            CWD,
+            folder.path().join("fifo"),
+            FileType::Fifo,
+            Mode::from_raw_mode(0o600),
+            0,
+        )
+        .unwrap();
+        assert!(root.read("large").is_err() && root.read("fifo").is_err());
+        assert_eq!(root.read_text("nothing").unwrap(), None);
+    }
 }

@@ -18,7 +18,7 @@ use crate::sys::{Confinement, Make, Mount, confine};
 #[derive(Debug, Clone)]
 pub struct Sandbox {
     root: PathBuf,
-    files: Vec<(PathBuf, &'static str)>,
+    files: Vec<(&'static str, Vec<u8>)>,
     environment: Vec<(String, String)>,
 }
 
@@ -68,10 +68,10 @@ impl Sandbox {
         Self { root: root.into(), files: Vec::new(), environment }
     }
 
-    /// Shows the host's file `file` inside as `/run/NAME`, read-only.
+    /// Puts a file that may be executed inside, as `/run/NAME`.
     #[must_use]
-    pub fn with_file(mut self, file: impl Into<PathBuf>, name: &'static str) -> Self {
-        self.files.push((file.into(), name));
+    pub fn with_file(mut self, name: &'static str, contents: impl Into<Vec<u8>>) -> Self {
+        self.files.push((name, contents.into()));
         self
     }
 
@@ -127,19 +127,18 @@ impl Sandbox {
         for folder in ["dev/pts", "dev/shm", "run/lock"] {
             makes.push(Make::Folder { path: inside(folder) });
         }
-        let mut binds = vec![Mount {
+        for (name, contents) in &self.files {
+            let path = inside(&format!("run/{name}"));
+            makes.push(Make::File { path, contents: contents.clone() });
+        }
+        let terminals = Mount {
             source: text("devpts"),
             target: inside("dev/pts"),
             kind: text("devpts"),
             flags: libc::MS_NOSUID | libc::MS_NOEXEC,
             data: text("newinstance,ptmxmode=0666,mode=620"),
             optional: true,
-        }];
-        for (file, name) in &self.files {
-            let target = inside(&format!("run/{name}"));
-            makes.push(Make::File { path: target.clone() });
-            binds.push(bind(text(file), target, 0));
-        }
+        };
         Confinement {
             root: text(root),
             namespaces: libc::CLONE_NEWNS
@@ -150,7 +149,7 @@ impl Sandbox {
             host_name: text("localhost"),
             mounts,
             makes,
-            binds,
+            terminals,
             proc: Mount {
                 source: text("proc"),
                 target: inside("proc"),

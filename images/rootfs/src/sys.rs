@@ -27,10 +27,22 @@ pub(crate) struct Mount {
 /// A file or link to make in the new namespace.
 #[derive(Debug)]
 pub(crate) enum Make {
-    Device { path: CString, device: libc::dev_t },
-    Link { path: CString, target: CString },
-    Folder { path: CString },
-    File { path: CString },
+    Device {
+        path: CString,
+        device: libc::dev_t,
+    },
+    Link {
+        path: CString,
+        target: CString,
+    },
+    Folder {
+        path: CString,
+    },
+    /// A file that may be executed.
+    File {
+        path: CString,
+        contents: Vec<u8>,
+    },
 }
 
 /// What the child does before it becomes the program.
@@ -42,8 +54,8 @@ pub(crate) struct Confinement {
     /// In order, before the new process namespace is entered.
     pub(crate) mounts: Vec<Mount>,
     pub(crate) makes: Vec<Make>,
-    /// Made after `makes`.
-    pub(crate) binds: Vec<Mount>,
+    /// `/dev/pts`, made after `makes`.
+    pub(crate) terminals: Mount,
     /// Made by the first process of the new process namespace.
     pub(crate) proc: Mount,
     /// Made after `proc`.
@@ -84,9 +96,7 @@ impl Confinement {
         for one in &self.makes {
             one.make()?;
         }
-        for one in &self.binds {
-            one.make()?;
-        }
+        self.terminals.make()?;
         let name = self.host_name.as_bytes();
         // SAFETY: the pointer and the length describe `name`, which lives on.
         check(unsafe { libc::sethostname(name.as_ptr().cast(), name.len()) })?;
@@ -150,9 +160,17 @@ impl Make {
                 }
                 Self::Link { path, target } => check(libc::symlink(target.as_ptr(), path.as_ptr())),
                 Self::Folder { path } => check(libc::mkdir(path.as_ptr(), 0o755)),
-                Self::File { path } => {
-                    let file = libc::open(path.as_ptr(), libc::O_CREAT | libc::O_WRONLY, 0o600);
+                Self::File { path, contents } => {
+                    let flags = libc::O_CREAT | libc::O_EXCL | libc::O_WRONLY;
+                    let file = libc::open(path.as_ptr(), flags, 0o755);
                     check(file)?;
+                    let mut rest = contents.as_slice();
+                    while !rest.is_empty() {
+                        match libc::write(file, rest.as_ptr().cast(), rest.len()) {
+                            -1 => return Err(io::Error::last_os_error()),
+                            written => rest = rest.get(written.cast_unsigned()..).unwrap_or(&[]),
+                        }
+                    }
                     check(libc::close(file))
                 }
             }

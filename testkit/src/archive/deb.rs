@@ -21,6 +21,7 @@ enum Entry {
     Directory(u32),
     File(u32, Vec<u8>),
     Symlink(String),
+    HardLink(String),
 }
 
 impl Deb {
@@ -74,6 +75,12 @@ impl Deb {
     #[must_use]
     pub fn symlink(self, path: &str, target: &str) -> Self {
         self.entry(path, Entry::Symlink(target.to_owned()))
+    }
+
+    /// A second name of the file at `target`, a path as in [`Deb::file`] that sorts before this one.
+    #[must_use]
+    pub fn hard_link(self, path: &str, target: &str) -> Self {
+        self.entry(path, Entry::HardLink(format!("./{target}")))
     }
 
     fn entry(mut self, path: &str, entry: Entry) -> Self {
@@ -160,7 +167,7 @@ impl Entry {
     fn len(&self) -> usize {
         match self {
             Self::File(_, content) => content.len(),
-            Self::Directory(_) | Self::Symlink(_) => 0,
+            Self::Directory(_) | Self::Symlink(_) | Self::HardLink(_) => 0,
         }
     }
 }
@@ -172,9 +179,11 @@ fn append(tar: &mut tar::Builder<Vec<u8>>, path: &str, entry: &Entry) {
     let (kind, mode, content): (_, _, &[u8]) = match entry {
         Entry::Directory(mode) => (tar::EntryType::Directory, *mode, &[]),
         Entry::File(mode, content) => (tar::EntryType::Regular, *mode, content),
-        Entry::Symlink(target) => {
+        Entry::Symlink(target) | Entry::HardLink(target) => {
             header.as_old_mut().linkname[..target.len()].copy_from_slice(target.as_bytes());
-            (tar::EntryType::Symlink, 0o777, &[])
+            let symlink = matches!(entry, Entry::Symlink(_));
+            let kind = if symlink { tar::EntryType::Symlink } else { tar::EntryType::Link };
+            (kind, 0o777, &[])
         }
     };
     header.set_entry_type(kind);

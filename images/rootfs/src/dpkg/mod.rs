@@ -4,9 +4,11 @@
 //! - [`info`]: a package's control files and its list of paths.
 //! - [`triggers`]: who waits for which path, and what unpacking has set off.
 //! - [`diversions`]: which package's file goes elsewhere.
+//! - [`overrides`]: whose owner and mode are not the package's.
 
 pub(crate) mod diversions;
 pub(crate) mod info;
+pub(crate) mod overrides;
 pub(crate) mod status;
 pub(crate) mod triggers;
 

@@ -52,6 +52,7 @@ pub(crate) fn append(root: &Root, stanzas: &str) -> Result<(), Error> {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Installed {
     pub(crate) name: String,
+    pub(crate) version: String,
     pub(crate) status: String,
     pub(crate) replaces: String,
     /// The stem of its files in `info/`.
@@ -70,6 +71,7 @@ pub(crate) fn installed(root: &Root) -> Result<Vec<Installed>, Error> {
             stanza.get("Package").ok_or_else(|| damaged("a stanza without Package".into()))?;
         found.push(Installed {
             name: name.to_owned(),
+            version: stanza.get("Version").unwrap_or_default().to_owned(),
             status: stanza.get("Status").unwrap_or_default().to_owned(),
             replaces: stanza.get("Replaces").unwrap_or_default().to_owned(),
             stem: super::info::stem(&stanza),

@@ -107,7 +107,9 @@ impl Triggers {
             who.iter().map(|who| format!("{path} {who}\n")).collect::<String>()
         };
         let files: String = self.files.iter().map(lines).collect();
-        root.write(format!("{folder}/File"), 0o644, files.as_bytes())?;
+        if !files.is_empty() {
+            root.write(format!("{folder}/File"), 0o644, files.as_bytes())?;
+        }
         for (name, who) in &self.named {
             let text: String = who.iter().map(|who| format!("{who}\n")).collect();
             root.write(format!("{folder}/{name}"), 0o644, text.as_bytes())?;
