@@ -117,6 +117,14 @@ pub enum Error {
         #[source]
         source: BootSetError,
     },
+    /// A boot set that is signed, but has the name of another one.
+    #[error("{url} is the boot set \"{name}\": signed, but not the one that was asked for")]
+    OtherSet {
+        /// Where it came from.
+        url: String,
+        /// What it calls itself.
+        name: String,
+    },
     /// The initrd's own keys.
     #[error("cannot read the trusted keys in {}", path.display())]
     Keys {
@@ -186,6 +194,9 @@ impl Error {
                 return source.hint().map(str::to_owned);
             }
             Self::Layer { source, .. } => return source.hint(),
+            Self::OtherSet { .. } => {
+                "check what the server, or somebody between it and this node, hands out".to_owned()
+            }
             Self::NoCarrier { .. } => "check the cable and the switch port".to_owned(),
             Self::NoLease { .. } => {
                 "check that a DHCP server has free addresses for this network".to_owned()

@@ -1,6 +1,6 @@
 //! What init leaves for the running root and its agent, and the small files that a root without identity needs.
 
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
@@ -25,8 +25,8 @@ pub struct Handover {
     pub api: Option<String>,
     /// The kernel's name for this boot.
     pub boot_id: Option<String>,
-    /// Name of the boot set, if one was booted.
-    pub set: Option<String>,
+    /// Who takes the system's log.
+    pub syslog: Option<SocketAddr>,
     /// Interface, address and lease.
     pub network: Network,
 }
@@ -105,7 +105,11 @@ pub fn hostname(network: &Network) -> String {
 ///
 /// # Errors
 /// No room. Folders that the root lacks are made, but `/etc/rsyslog.d` only if rsyslog is there.
-pub fn configure_root(root: &Path, network: &Network, syslog: Option<&str>) -> Result<(), Error> {
+pub fn configure_root(
+    root: &Path,
+    network: &Network,
+    syslog: Option<SocketAddr>,
+) -> Result<(), Error> {
     let etc = root.join("etc");
     fs_err::create_dir_all(&etc)?;
     let name = hostname(network);
@@ -116,11 +120,22 @@ pub fn configure_root(root: &Path, network: &Network, syslog: Option<&str>) -> R
     if !lease.dns.is_empty() {
         replace(&etc.join("resolv.conf"), &resolver(&lease.dns, lease.domain.as_deref()), 0o644)?;
     }
-    let rsyslog = etc.join("rsyslog.d");
-    if let (Some(server), true) = (syslog, rsyslog.is_dir()) {
-        replace(&rsyslog.join("60-forward.conf"), &format!("*.* @{server}\n"), 0o644)?;
+    match syslog {
+        Some(server) => forward(&etc, server),
+        None => Ok(()),
     }
-    Ok(())
+}
+
+/// The system's log goes to `server`: through the root's own rsyslog, or from journald through the agent.
+fn forward(etc: &Path, server: SocketAddr) -> Result<(), Error> {
+    let rsyslog = etc.join("rsyslog.d");
+    if rsyslog.is_dir() {
+        return replace(&rsyslog.join("60-forward.conf"), &format!("*.* @{server}\n"), 0o644);
+    }
+    let journald = etc.join("systemd/journald.conf.d");
+    fs_err::create_dir_all(&journald)?;
+    let text = "# Written by overboot's init: the agent passes the log on.\n[Journal]\nForwardToSyslog=yes\n";
+    replace(&journald.join("60-overboot.conf"), text, 0o644)
 }
 
 fn resolver(servers: &[Ipv4Addr], domain: Option<&str>) -> String {
@@ -194,8 +209,9 @@ mod tests {
             etc.join("resolv.conf"),
         )
         .unwrap();
-        configure_root(root.path(), &network(None), Some("10.0.2.2")).unwrap();
-        configure_root(root.path(), &network(None), Some("10.0.2.2")).unwrap();
+        let syslog = Some(([10, 0, 2, 2], 514).into());
+        configure_root(root.path(), &network(None), syslog).unwrap();
+        configure_root(root.path(), &network(None), syslog).unwrap();
         let read = |name: &str| std::fs::read_to_string(etc.join(name)).unwrap();
         assert_eq!(read("hostname"), "overboot-5254000000ab\n");
         assert_eq!(
@@ -203,7 +219,12 @@ mod tests {
             "127.0.0.1 localhost\n::1 localhost\n127.0.1.1 overboot-5254000000ab\n"
         );
         assert!(read("resolv.conf").ends_with("search lab\nnameserver 10.0.2.3\n"));
-        assert_eq!(read("rsyslog.d/60-forward.conf"), "*.* @10.0.2.2\n");
+        assert_eq!(read("rsyslog.d/60-forward.conf"), "*.* @10.0.2.2:514\n");
+        std::fs::remove_dir_all(etc.join("rsyslog.d")).unwrap();
+        configure_root(root.path(), &network(None), syslog).unwrap();
+        assert!(
+            read("systemd/journald.conf.d/60-overboot.conf").ends_with("ForwardToSyslog=yes\n")
+        );
     }
 
     #[test]
@@ -211,7 +232,7 @@ mod tests {
         let handover = Handover {
             api: Some("10.0.2.2:9090".into()),
             boot_id: None,
-            set: Some("discovery".into()),
+            syslog: Some(([10, 0, 2, 2], 514).into()),
             network: network(None),
         };
         let text = serde_json::to_string(&handover).unwrap();

@@ -6,7 +6,7 @@ use std::net::{SocketAddr, UdpSocket};
 use std::sync::Mutex;
 
 use fs_err::os::unix::fs::OpenOptionsExt;
-use overboot_wire::{Stage, StageReport};
+use overboot_wire::StageReport;
 use rustix::fs::OFlags;
 
 use crate::clock;
@@ -70,16 +70,7 @@ impl Log {
 
     /// Sends lines to a syslog server from now on, and the ones from before: RFC 3164 over UDP, facility daemon.
     pub fn to_syslog(&self, server: SocketAddr, hostname: &str) {
-        let any: SocketAddr = if server.is_ipv4() {
-            ([0, 0, 0, 0], 0).into()
-        } else {
-            (std::net::Ipv6Addr::UNSPECIFIED, 0).into()
-        };
-        let socket = UdpSocket::bind(any).and_then(|socket| {
-            socket.connect(server)?;
-            Ok(socket)
-        });
-        let Ok(socket) = socket else { return };
+        let Ok(socket) = crate::agent::relay::speak(server) else { return };
         let mut inner = self.lock();
         inner.syslog = Some((socket, hostname.to_owned()));
         for text in std::mem::take(&mut inner.early) {
@@ -98,12 +89,6 @@ impl Log {
         let mut timeline = self.lock().timeline.clone();
         timeline.sort_by_key(|report| (report.at_ms, report.stage));
         timeline
-    }
-
-    /// When `stage` was reached, in milliseconds since the kernel started.
-    #[must_use]
-    pub fn reached(&self, stage: Stage) -> Option<u64> {
-        self.lock().timeline.iter().find(|r| r.stage == stage && r.error.is_none()).map(|r| r.at_ms)
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Inner> {

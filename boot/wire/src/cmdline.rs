@@ -328,6 +328,15 @@ mod tests {
     }
 
     #[test]
+    fn bootif_is_read_as_pxelinux_writes_it_and_plain() {
+        for text in ["01-52-54-00-ab-cd-ef", "01-52:54:00:AB:CD:EF", "52:54:00:ab:cd:ef"] {
+            let parsed = Cmdline::parse(&format!("BOOTIF={text}"));
+            assert_eq!(parsed.bootif.as_deref(), Some("52:54:00:ab:cd:ef"), "{text}");
+            assert!(parsed.problems.is_empty());
+        }
+    }
+
+    #[test]
     fn formatting_and_parsing_are_inverse() {
         let cmdline = Cmdline {
             syslog_server: Some("10.0.0.1".into()),

@@ -66,6 +66,18 @@ pub fn set(name: &str) -> String {
     format!("{BOOT}/sets/{name}.json")
 }
 
+/// Name of the set at a URL made from [`set`]: what the set found there has to be called.
+///
+/// ```
+/// assert_eq!(overboot_wire::path::set_name("http://h:1/boot/sets/discovery.json?x=/y"), "discovery");
+/// ```
+#[must_use]
+pub fn set_name(set_url: &str) -> &str {
+    let path = set_url.split(['?', '#']).next().unwrap_or_default();
+    let file = path.rsplit('/').next().unwrap_or_default();
+    file.strip_suffix(".json").unwrap_or(file)
+}
+
 /// Path of a blob, by the 64 hex digits of its SHA-256.
 #[must_use]
 pub fn blob(hex: &str) -> String {

@@ -330,6 +330,19 @@ mod tests {
     }
 
     #[test]
+    fn a_node_that_is_to_stay_goes_on_asking_only_our_server() {
+        for (native, ends) in [(true, false), (false, true)] {
+            let mut course = course(native);
+            let Action::Run(doc) = course.step(work(Some(127))) else { panic!() };
+            course.step(Outcome::Ran(doc));
+            let then = course.step(Outcome::Answer(201, vec![]));
+            assert_eq!(then == Action::End(End::Stay), ends, "{then:?}");
+            assert_eq!(matches!(then, Action::AskTasks { .. }), !ends, "{then:?}");
+        }
+        assert_eq!(End::of(2), End::PowerCycle);
+    }
+
+    #[test]
     fn a_login_is_handed_on_before_the_work_that_came_with_it() {
         let mut course = course(true);
         let text = format!(

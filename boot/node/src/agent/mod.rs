@@ -5,6 +5,7 @@ pub mod command;
 pub mod course;
 pub mod lease;
 pub mod login;
+pub mod relay;
 pub mod solo;
 
 use std::os::unix::process::CommandExt;
@@ -74,6 +75,12 @@ fn try_work(log: &Log) -> Result<End, Error> {
     };
     let (logins, wanted) = channel();
     let network = handover.network.clone();
+    if let Some(server) = handover.syslog {
+        let host = handover::hostname(&network);
+        log.to_syslog(server, &host);
+        // As the lease below.
+        std::thread::spawn(move || relay::keep(server, &host, &Log::open()));
+    }
     std::thread::scope(|scope| {
         scope.spawn(move || login::keep(&wanted, &Log::open()));
         // Not in the scope's end: it never ends by itself.

@@ -15,14 +15,13 @@ pub mod set;
 pub mod sink;
 pub mod unpack;
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
-use overboot_bootset::BootSet;
 use overboot_wire::{Cmdline, Stage, path};
 
 use self::fetch::{Fetcher, Source, Wanted};
@@ -103,20 +102,20 @@ fn boot(
         complain(progress, &loader.coldplug());
     })?;
     let client = Client { name_servers: network.lease.dns.clone() };
-    tell_others(cmdline, log, progress, &client, &network);
+    let syslog = tell_others(cmdline, log, progress, &client, &network);
 
     *stage = Stage::Set;
-    let booted = match (&cmdline.set, &cmdline.basefs) {
+    match (&cmdline.set, &cmdline.basefs) {
         (Some(url), _) => signed(cmdline, url, progress, &client, patience, stage)?,
         (None, Some(base)) => plain(cmdline, base, progress, &client, patience, stage)?,
         (None, None) => return Err(Error::NothingToBoot),
-    };
+    }
 
     *stage = Stage::Root;
     let handover = Handover {
         api: cmdline.api_cb.clone(),
         boot_id: progress.boot_id().map(str::to_owned),
-        set: booted,
+        syslog,
         network,
     };
     start(cmdline, progress, &handover)
@@ -139,33 +138,37 @@ fn linger(cmdline: &Cmdline) -> Option<Duration> {
     }
 }
 
-/// With a network, the boot server and the syslog server learn what happened so far, and what comes.
+/// With a network, the boot server and the syslog server learn what happened so far, and what comes. Where the latter is.
 fn tell_others(
     cmdline: &Cmdline,
     log: &Log,
     progress: &Progress<'_>,
     client: &Client,
     network: &Network,
-) {
+) -> Option<SocketAddr> {
     let name = handover::hostname(network);
     // The kernel's own, so that it is right before the root reads its files.
     let _unnamed = rustix::system::sethostname(name.as_bytes());
-    if let Some(server) = &cmdline.syslog_server
-        && let Some(address) = syslog_address(server, client)
-    {
-        log.to_syslog(address, &name);
+    let syslog = cmdline.syslog_server.as_deref().map(|server| syslog_address(server, client));
+    match &syslog {
+        Some(Ok(address)) => log.to_syslog(*address, &name),
+        Some(Err(error)) => progress.say(&format!("SYSLOGSERVER: {}", error::chain(error))),
+        None => {}
     }
     let reporter = cmdline.api_cb.as_deref().and_then(|api| Reporter::start(api, client.clone()));
     progress.report_to(reporter, &network.mac.to_string());
+    syslog.and_then(Result::ok)
 }
 
-fn syslog_address(server: &str, client: &Client) -> Option<SocketAddr> {
-    let (host, port) = match server.split_once(':') {
-        Some((host, port)) => (host, port.parse().ok()?),
-        None => (server, 514),
-    };
-    let address: IpAddr = *dns::resolve(host, &client.name_servers).ok()?.first()?;
-    Some(SocketAddr::new(address, port))
+fn syslog_address(server: &str, client: &Client) -> Result<SocketAddr, Error> {
+    let url = Url::parse(&format!("http://{server}/"))?;
+    // The port of syslog, where a URL's would be HTTP's.
+    let port = if server.contains(':') { url.port } else { 514 };
+    let addresses = dns::resolve(&url.host, &client.name_servers)?;
+    let address = addresses
+        .first()
+        .ok_or_else(|| Error::Name { host: url.host.clone(), reason: "it has none".to_owned() })?;
+    Ok(SocketAddr::new(*address, port))
 }
 
 /// `overboot.set=`: what is booted is what was signed.
@@ -176,7 +179,7 @@ fn signed(
     client: &Client,
     patience: Duration,
     stage: &mut Stage,
-) -> Result<Option<String>, Error> {
+) -> Result<(), Error> {
     let keys = set::keys(Path::new(set::KEYS))?;
     let trouble = |sentence: &str| progress.say(sentence);
     let (set, head) = set::fetch(client, url, &keys, patience, &trouble)?;
@@ -208,12 +211,7 @@ fn signed(
         .map(|layer| Wanted { name: layer.name.clone(), source: Source::Signed(layer) })
         .collect();
     let root = Layers::prepare(names(&wanted), Some(set.layer_bytes()))?;
-    download(&wanted, &root, &servers, progress, client, patience, stage)?;
-    Ok(Some(set_name(&set)))
-}
-
-fn set_name(set: &BootSet) -> String {
-    set.name.clone()
+    download(&wanted, &root, &servers, progress, client, patience, stage)
 }
 
 /// `BASEFS=` and `OVERLAYFS=`: RackHD's way, without signatures.
@@ -224,7 +222,7 @@ fn plain(
     client: &Client,
     patience: Duration,
     stage: &mut Stage,
-) -> Result<Option<String>, Error> {
+) -> Result<(), Error> {
     let wanted: Vec<Wanted<'_>> = std::iter::once(base)
         .chain(cmdline.overlayfs.iter().map(String::as_str))
         .map(|url| {
@@ -236,8 +234,7 @@ fn plain(
     progress.reached(Stage::Set, format!("unsigned: {}", list.join(", ")), None);
     *stage = Stage::Download;
     let root = Layers::prepare(names(&wanted), None)?;
-    download(&wanted, &root, &[], progress, client, patience, stage)?;
-    Ok(None)
+    download(&wanted, &root, &[], progress, client, patience, stage)
 }
 
 /// A file name made safe to be one of ours.
@@ -303,7 +300,7 @@ fn start(
     handover: &Handover,
 ) -> Result<std::convert::Infallible, Error> {
     let sysroot = Path::new(ROOT);
-    handover::configure_root(sysroot, &handover.network, cmdline.syslog_server.as_deref())?;
+    handover::configure_root(sysroot, &handover.network, handover.syslog)?;
     let asked = cmdline.get("init");
     let program = root::first_program(sysroot, asked.as_deref());
     let named = program.as_deref().map_or("the agent".to_owned(), |p| p.display().to_string());

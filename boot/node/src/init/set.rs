@@ -4,6 +4,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use overboot_bootset::{BootSet, PublicKey};
+use overboot_wire::path;
 
 use super::retry::{Blame, Next, Retry};
 use crate::http::{Client, Head};
@@ -37,6 +38,9 @@ pub fn keys(folder: &Path) -> Result<Vec<PublicKey>, Error> {
 
 /// Fetches and verifies the set at `url`. Returns it and the head of the answer, whose `Date` sets a stopped clock.
 ///
+/// The signature covers the name, and the name must be the one that `url` asks for: else whoever can answer in the
+/// server's place could give a node any set that was ever signed.
+///
 /// # Errors
 /// The server cannot be reached for as long as `patience`, does not have the set, or the set is not trusted.
 pub fn fetch(
@@ -57,8 +61,7 @@ pub fn fetch(
         let (error, blame) = match fetched {
             Ok(((bytes, head), (signature, _))) => {
                 let signature = String::from_utf8_lossy(&signature);
-                let verified = overboot_bootset::verify(&bytes, &signature, keys);
-                match verified.map_err(|source| Error::BootSet { url: url.to_owned(), source }) {
+                match verified(url, &bytes, &signature, keys) {
                     Ok(set) => return Ok((set, head)),
                     // A set published between the two requests looks forged once; a forged one does so again.
                     Err(error) => (error, Blame::Server),
@@ -75,6 +78,21 @@ pub fn fetch(
             }
         }
     }
+}
+
+/// The set in `bytes`, if it is signed and the one that `url` names.
+fn verified(
+    url: &str,
+    bytes: &[u8],
+    signature: &str,
+    keys: &[PublicKey],
+) -> Result<BootSet, Error> {
+    let set = overboot_bootset::verify(bytes, signature, keys)
+        .map_err(|source| Error::BootSet { url: url.to_owned(), source })?;
+    if set.name != path::set_name(url) {
+        return Err(Error::OtherSet { url: url.to_owned(), name: set.name });
+    }
+    Ok(set)
 }
 
 /// `.minisig` after the path, before the query.

@@ -1,5 +1,7 @@
 //! Boots that succeed.
 
+use std::net::UdpSocket;
+
 use overboot_wire::{Stage, Task, TaskDoc, path};
 
 use crate::material::{MAC, material};
@@ -12,6 +14,17 @@ fn doc(commands: &[&str]) -> TaskDoc {
 
 /// What the root looks like from inside; the overlays decide.
 const LOOK: &str = "cat /etc/from /etc/overlay-*; ls /etc/gone-one /etc/gone-two; cat /etc/hooked; wc -c < /opt/noise";
+
+/// Reads log lines up to the one that begins like this.
+fn hears(syslog: &UdpSocket, beginning: &str) {
+    let mut buffer = [0; 2000];
+    loop {
+        let length = syslog.recv(&mut buffer).expect(beginning);
+        if buffer[..length].starts_with(beginning.as_bytes()) {
+            return;
+        }
+    }
+}
 
 #[test]
 fn a_signed_set_boots_and_its_node_works_at_most_once_per_command() {
@@ -29,10 +42,17 @@ fn a_signed_set_boots_and_its_node_works_at_most_once_per_command() {
     server.breaks(&base, 5_000_000);
 
     let port = server.port;
+    let syslog = UdpSocket::bind("127.0.0.1:0").unwrap();
+    syslog.set_read_timeout(Some(PATIENCE)).unwrap();
     let machine = material.start(&format!(
-        "API_CB=10.0.2.2:{port} overboot.set=http://10.0.2.2:{port}/boot/sets/test.json"
+        "SYSLOGSERVER=10.0.2.2:{} API_CB=10.0.2.2:{port} overboot.set=http://10.0.2.2:{port}/boot/sets/test.json",
+        syslog.local_addr().unwrap().port()
     ));
     machine.console().wait_for("agent: node", PATIENCE).unwrap();
+    // What init said before it had a network, what it said after, what the agent says.
+    for beginning in ["modules: ", "set: test verified", "root: ", "agent: node"] {
+        hears(&syslog, &format!("<29>overboot-525400123456 overboot: {beginning}"));
+    }
     let first = TaskDoc { command_id: Some("c1".into()), ..doc(&[LOOK, "exit 3", "echo never"]) };
     let done = server.work(first.clone());
     assert_eq!(
@@ -77,6 +97,26 @@ fn a_rackhd_server_boots_it_too() {
     ));
     let done = server.work(doc(&["cat /etc/from; ls /etc/gone-one; ls /etc/gone-two"]));
     assert_eq!(done.tasks[0].stdout.as_deref(), Some("overlay-two\n/etc/gone-one\n"), "{done:?}");
-    server.work(TaskDoc { exit: Some(1), ..doc(&[""]) });
-    assert!(machine.wait(PATIENCE).is_some());
+    server.work(TaskDoc { exit: Some(2), ..doc(&[""]) });
+    machine.console().wait_for("ipmitool -I open chassis power cycle", PATIENCE).unwrap();
+    assert!(machine.wait(PATIENCE).is_some(), "and reboots where there is no BMC to do it");
+}
+
+#[test]
+fn an_agent_that_is_told_to_stay_asks_no_more() {
+    let Some(material) = material() else { return };
+    let server = Server::start(false);
+    server.file("/base", material.base.clone());
+    // The other form of BOOTIF, as dnsmasq and people write it.
+    let machine = material.start(&format!(
+        "BOOTIF={MAC} API_CB=10.0.2.2:{port} BASEFS=http://10.0.2.2:{port}/base",
+        port = server.port
+    ));
+    let done = server.work(TaskDoc { exit: Some(127), ..doc(&["cat /etc/hooked; exit 1", ""]) });
+    assert!(done.tasks[0].failed() && done.tasks[1].stdout.is_none(), "{done:?}");
+    machine.console().wait_for("the server said to stay", PATIENCE).unwrap();
+    let asked = server.asked();
+    assert!(asked.last().is_some_and(|last| last.starts_with("POST ")), "{asked:?}");
+    let identity = format!("GET {}?macAddress={MAC}", path::BOOTSTRAP);
+    assert!(asked.iter().any(|path| path.starts_with(&identity)), "the card of BOOTIF: {asked:?}");
 }

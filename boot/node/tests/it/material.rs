@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
@@ -14,6 +15,8 @@ use overboot_testkit::require;
 use overboot_testkit::vm::{Boot, MachineConfig, Network, Nic, TestMachine, accel};
 
 pub(crate) const MAC: &str = "52:54:00:12:34:56";
+/// A card before the one that `BOOTIF` names, in a network that would answer as well.
+const DECOY: &str = "52:54:00:12:34:55";
 /// The programs in the test's root besides `sh`.
 const PROGRAMS: [&str; 7] = ["sh", "cat", "ls", "mkdir", "sleep", "cp", "wc"];
 
@@ -106,6 +109,10 @@ fn layers(dir: &Path, program: &Path) -> (Vec<u8>, Vec<u8>, Vec<u8>) {
     fs::write(root.join("etc/gone-one"), "").unwrap();
     fs::write(root.join("etc/gone-two"), "").unwrap();
     fs::write(root.join("opt/rc.local.hooks"), "echo hooked > /etc/hooked\n").unwrap();
+    // The machine has no BMC. What is asked of one, the console says.
+    let ipmitool = root.join("usr/bin/ipmitool");
+    fs::write(&ipmitool, "#!/bin/sh\necho \"ipmitool $*\" > /dev/console\nexit 1\n").unwrap();
+    fs::set_permissions(&ipmitool, fs::Permissions::from_mode(0o755)).unwrap();
     // Incompressible, so that there is something to stream.
     let noise: Vec<u8> = (0u32..6 << 20)
         .map(|i| (i.wrapping_mul(i).wrapping_mul(2_654_435_761) >> 13) as u8)
@@ -164,22 +171,25 @@ impl Material {
         minisign::sign(None, &self.pair.sk, bytes, None, None).unwrap().into_string().into_bytes()
     }
 
-    /// Starts a machine whose command line ends with `cmdline`.
+    /// Starts a machine with two cards, whose command line ends with `cmdline`. Unless that says it otherwise, `BOOTIF`
+    /// names the second card as pxelinux does.
     pub(crate) fn start(&self, cmdline: &str) -> TestMachine {
-        let cmdline = format!(
-            "console=ttyS0,115200n8 quiet BOOTIF=01-{} panic=1 overboot.patience=20 {cmdline}",
-            MAC.replace(':', "-")
-        );
+        let bootif = match cmdline.contains("BOOTIF=") {
+            true => String::new(),
+            false => format!("BOOTIF=01-{}", MAC.replace(':', "-")),
+        };
+        let cmdline =
+            format!("console=ttyS0,115200n8 quiet panic=1 overboot.patience=20 {bootif} {cmdline}");
         let initrd = Some(self.dir.path().join("initrd.img"));
         let mut config =
             MachineConfig::new(Boot::Kernel { kernel: self.kernel.clone(), initrd, cmdline });
         config.memory_mib = 512;
         config.accel = accel(&self.kernel);
         config.restart_ends = true;
-        config.nics.push(Nic {
-            mac: MAC.to_owned(),
-            network: Network::User { bootfile: None, forwards: Vec::new() },
-        });
+        for mac in [DECOY, MAC] {
+            let network = Network::User { bootfile: None, forwards: Vec::new() };
+            config.nics.push(Nic { mac: mac.to_owned(), network });
+        }
         TestMachine::start(&config)
     }
 }

@@ -53,6 +53,14 @@ fn a_set_that_was_changed() {
 }
 
 #[test]
+fn a_set_of_another_name_though_signed() {
+    let Some(material) = material() else { return };
+    let set = BootSet { name: "other".to_owned(), ..material.set() };
+    let sentence = "is the boot set \"other\": signed, but not the one that was asked for";
+    refused(material, &set, material.base.clone(), false, Stage::Set, sentence);
+}
+
+#[test]
 fn a_chunk_that_is_wrong() {
     let Some(material) = material() else { return };
     let mut base = material.base.clone();
