@@ -3,7 +3,7 @@
 use sqlx::FromRow;
 use sqlx::sqlite::SqliteConnection;
 
-use super::{State, database, from_text, to_text};
+use super::{State, belongs, database, from_text, to_text};
 use crate::{Catalog, CatalogId, Error, NodeId, Timestamp};
 
 #[derive(FromRow)]
@@ -118,11 +118,6 @@ pub(super) async fn insert(
     .bind(catalog.updated_at.as_millis())
     .execute(connection)
     .await
-    .map_err(|source| match &source {
-        sqlx::Error::Database(error) if error.is_foreign_key_violation() => {
-            Error::NoNode { node: catalog.node.clone() }
-        }
-        _ => Error::Database { doing: DOING, source },
-    })?;
+    .map_err(belongs(DOING, &catalog.node))?;
     Ok(())
 }

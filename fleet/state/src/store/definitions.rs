@@ -88,19 +88,7 @@ impl State {
     ///
     /// [`Error::Database`].
     pub async fn delete_definition(&self, kind: DefinitionKind, name: &str) -> Result<bool, Error> {
-        const DOING: &str = "deleting a definition";
-        let name = name.to_owned();
-        self.write(Durability::Full, DOING, |connection| {
-            Box::pin(async move {
-                let done = sqlx::query("DELETE FROM definitions WHERE kind = $1 AND name = $2")
-                    .bind(kind.name())
-                    .bind(&name)
-                    .execute(connection)
-                    .await
-                    .map_err(database(DOING))?;
-                Ok(done.rows_affected() > 0)
-            })
-        })
-        .await
+        let sql = "DELETE FROM definitions WHERE kind = $1 AND name = $2";
+        self.delete("deleting a definition", sql, &[kind.name(), name]).await
     }
 }

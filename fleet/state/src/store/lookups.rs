@@ -137,19 +137,7 @@ impl State {
     ///
     /// [`Error::Database`].
     pub async fn delete_lookup(&self, id: &LookupId) -> Result<bool, Error> {
-        const DOING: &str = "deleting a lookup";
-        let id = id.clone();
-        self.write(Durability::Full, DOING, |connection| {
-            Box::pin(async move {
-                let done = sqlx::query("DELETE FROM lookups WHERE id = $1")
-                    .bind(id.as_str())
-                    .execute(connection)
-                    .await
-                    .map_err(database(DOING))?;
-                Ok(done.rows_affected() > 0)
-            })
-        })
-        .await
+        self.delete("deleting a lookup", "DELETE FROM lookups WHERE id = $1", &[id.as_str()]).await
     }
 }
 

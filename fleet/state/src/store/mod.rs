@@ -15,12 +15,15 @@ mod workflows;
 #[cfg(test)]
 mod tests;
 
+use std::str::FromStr;
+
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use sqlx::sqlite::{SqliteConnection, SqlitePool};
 use sqlx::{Connection as _, Executor as _};
 
-use crate::Error;
+use crate::ids::BadId;
+use crate::{Error, NodeId};
 
 pub use batch::Batch;
 pub use definitions::{Definition, DefinitionKind};
@@ -71,6 +74,41 @@ impl State {
         transaction.commit().await.map_err(failed)?;
         Ok(value)
     }
+}
+
+impl State {
+    /// Deletes what `sql` names by its parameters. Whether there was anything.
+    async fn delete(
+        &self,
+        doing: &'static str,
+        sql: &'static str,
+        key: &[&str],
+    ) -> Result<bool, Error> {
+        let key: Vec<String> = key.iter().map(|part| (*part).to_owned()).collect();
+        self.write(Durability::Full, doing, |connection| {
+            Box::pin(async move {
+                let query = key.into_iter().fold(sqlx::query(sql), sqlx::query::Query::bind);
+                let done = query.execute(connection).await.map_err(database(doing))?;
+                Ok(done.rows_affected() > 0)
+            })
+        })
+        .await
+    }
+}
+
+/// As [`database`], for what belongs to a node that may be gone.
+fn belongs(doing: &'static str, node: &NodeId) -> impl Fn(sqlx::Error) -> Error {
+    move |source| match &source {
+        sqlx::Error::Database(error) if error.is_foreign_key_violation() => {
+            Error::NoNode { node: node.clone() }
+        }
+        _ => Error::Database { doing, source },
+    }
+}
+
+/// Texts as ids.
+fn ids<T: FromStr<Err = BadId>>(doing: &'static str, rows: &[(String,)]) -> Result<Vec<T>, Error> {
+    rows.iter().map(|(id,)| id.parse().map_err(|source| Error::Id { doing, source })).collect()
 }
 
 /// Names what was being done when the database failed.

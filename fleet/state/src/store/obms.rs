@@ -3,7 +3,7 @@
 use serde_json::Value;
 use sqlx::FromRow;
 
-use super::{Durability, State, database, from_text, to_text};
+use super::{Durability, State, belongs, database, from_text, to_text};
 use crate::{Error, NodeId, Obm, ObmId};
 
 #[derive(FromRow)]
@@ -55,12 +55,7 @@ impl State {
                 .bind(&config)
                 .fetch_one(connection)
                 .await
-                .map_err(|source| match &source {
-                    sqlx::Error::Database(error) if error.is_foreign_key_violation() => {
-                        Error::NoNode { node: node.clone() }
-                    }
-                    _ => Error::Database { doing: DOING, source },
-                })?;
+                .map_err(belongs(DOING, &node))?;
                 row.obm()
             })
         })
@@ -104,18 +99,7 @@ impl State {
     ///
     /// [`Error::Database`].
     pub async fn delete_obm(&self, id: &ObmId) -> Result<bool, Error> {
-        const DOING: &str = "deleting an OBM record";
-        let id = id.clone();
-        self.write(Durability::Full, DOING, |connection| {
-            Box::pin(async move {
-                let done = sqlx::query("DELETE FROM obms WHERE id = $1")
-                    .bind(id.as_str())
-                    .execute(connection)
-                    .await
-                    .map_err(database(DOING))?;
-                Ok(done.rows_affected() > 0)
-            })
-        })
-        .await
+        self.delete("deleting an OBM record", "DELETE FROM obms WHERE id = $1", &[id.as_str()])
+            .await
     }
 }

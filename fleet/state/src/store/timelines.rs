@@ -3,7 +3,7 @@
 use overboot_dhcp::Mac;
 use sqlx::sqlite::SqliteConnection;
 
-use super::{Durability, State, database, documents, from_text, to_text};
+use super::{Durability, State, belongs, database, documents, from_text, ids, to_text};
 use crate::{Boot, BootEvent, Error, NodeId, NodeSession, Recorded, Session, Timeline, Timestamp};
 
 /// A machine that boots in circles must not fill the disk: no boot keeps more events than this.
@@ -142,9 +142,7 @@ impl State {
                 .fetch_all(&self.readers)
                 .await
                 .map_err(database(DOING))?;
-        rows.iter()
-            .map(|(id,)| id.parse().map_err(|source| Error::Id { doing: DOING, source }))
-            .collect()
+        ids(DOING, &rows)
     }
 }
 
@@ -163,11 +161,6 @@ pub(super) async fn put_session(
     .bind(to_text(DOING, session)?)
     .execute(connection)
     .await
-    .map_err(|source| match &source {
-        sqlx::Error::Database(error) if error.is_foreign_key_violation() => {
-            Error::NoNode { node: node.clone() }
-        }
-        _ => Error::Database { doing: DOING, source },
-    })?;
+    .map_err(belongs(DOING, node))?;
     Ok(())
 }

@@ -2,17 +2,13 @@
 
 use sqlx::sqlite::SqliteConnection;
 
-use super::{Durability, State, database, from_text, to_text};
+use super::{State, database, from_text, ids, to_text};
 use crate::{Error, NodeId, TaskId, Timestamp, Workflow, WorkflowId};
 
 type Row = (String, i64);
 
 fn workflow(doing: &'static str, (text, version): Row) -> Result<Workflow, Error> {
     Ok(Workflow { version, ..from_text(doing, &text)? })
-}
-
-fn workflows(doing: &'static str, rows: Vec<Row>) -> Result<Vec<Workflow>, Error> {
-    rows.into_iter().map(|row| workflow(doing, row)).collect()
 }
 
 impl State {
@@ -22,14 +18,8 @@ impl State {
     ///
     /// [`Error::Database`].
     pub async fn workflow(&self, id: &WorkflowId) -> Result<Option<Workflow>, Error> {
-        const DOING: &str = "reading a workflow";
-        let row: Option<Row> =
-            sqlx::query_as("SELECT document, version FROM workflows WHERE instance_id = $1")
-                .bind(id.as_str())
-                .fetch_optional(&self.readers)
-                .await
-                .map_err(database(DOING))?;
-        row.map(|row| workflow(DOING, row)).transpose()
+        let sql = "SELECT document, version FROM workflows WHERE instance_id = $1";
+        self.first_workflow("reading a workflow", sql, id.as_str()).await
     }
 
     /// The run that has taken a node and has not ended.
@@ -38,14 +28,8 @@ impl State {
     ///
     /// [`Error::Database`].
     pub async fn active_workflow(&self, node: &NodeId) -> Result<Option<Workflow>, Error> {
-        const DOING: &str = "looking for a node's active workflow";
-        let row: Option<Row> =
-            sqlx::query_as("SELECT document, version FROM workflows WHERE target = $1 AND active")
-                .bind(node.as_str())
-                .fetch_optional(&self.readers)
-                .await
-                .map_err(database(DOING))?;
-        row.map(|row| workflow(DOING, row)).transpose()
+        let sql = "SELECT document, version FROM workflows WHERE target = $1 AND active";
+        self.first_workflow("looking for a node's active workflow", sql, node.as_str()).await
     }
 
     /// The run that a node had last, ended or not.
@@ -54,16 +38,9 @@ impl State {
     ///
     /// [`Error::Database`].
     pub async fn latest_workflow(&self, node: &NodeId) -> Result<Option<Workflow>, Error> {
-        const DOING: &str = "looking for a node's latest workflow";
-        let row: Option<Row> = sqlx::query_as(
-            "SELECT document, version FROM workflows WHERE target = $1 \
-             ORDER BY created_at DESC, instance_id LIMIT 1",
-        )
-        .bind(node.as_str())
-        .fetch_optional(&self.readers)
-        .await
-        .map_err(database(DOING))?;
-        row.map(|row| workflow(DOING, row)).transpose()
+        let sql = "SELECT document, version FROM workflows WHERE target = $1 \
+                   ORDER BY created_at DESC, instance_id LIMIT 1";
+        self.first_workflow("looking for a node's latest workflow", sql, node.as_str()).await
     }
 
     /// The run that a task has started.
@@ -72,16 +49,23 @@ impl State {
     ///
     /// [`Error::Database`].
     pub async fn child_workflow(&self, parent: &TaskId) -> Result<Option<Workflow>, Error> {
-        const DOING: &str = "looking for a task's workflow";
-        let row: Option<Row> = sqlx::query_as(
-            "SELECT document, version FROM workflows WHERE parent_task = $1 \
-             ORDER BY created_at DESC LIMIT 1",
-        )
-        .bind(parent.as_str())
-        .fetch_optional(&self.readers)
-        .await
-        .map_err(database(DOING))?;
-        row.map(|row| workflow(DOING, row)).transpose()
+        let sql = "SELECT document, version FROM workflows WHERE parent_task = $1 \
+                   ORDER BY created_at DESC LIMIT 1";
+        self.first_workflow("looking for a task's workflow", sql, parent.as_str()).await
+    }
+
+    async fn first_workflow(
+        &self,
+        doing: &'static str,
+        sql: &'static str,
+        key: &str,
+    ) -> Result<Option<Workflow>, Error> {
+        let row: Option<Row> = sqlx::query_as(sql)
+            .bind(key)
+            .fetch_optional(&self.readers)
+            .await
+            .map_err(database(doing))?;
+        row.map(|row| workflow(doing, row)).transpose()
     }
 
     /// Runs, oldest first: all or one node's; all, active ones, or ended ones.
@@ -105,7 +89,7 @@ impl State {
         .fetch_all(&self.readers)
         .await
         .map_err(database(DOING))?;
-        workflows(DOING, rows)
+        rows.into_iter().map(|row| workflow(DOING, row)).collect()
     }
 
     /// Active runs in which something is to happen by itself at `now` or was before.
@@ -122,9 +106,7 @@ impl State {
         .fetch_all(&self.readers)
         .await
         .map_err(database(DOING))?;
-        rows.iter()
-            .map(|(id,)| id.parse().map_err(|source| Error::Id { doing: DOING, source }))
-            .collect()
+        ids(DOING, &rows)
     }
 
     /// The next time at which something is to happen by itself, in a run or to a login.
@@ -149,18 +131,11 @@ impl State {
     ///
     /// [`Error::Database`].
     pub async fn delete_workflow(&self, id: &WorkflowId) -> Result<bool, Error> {
-        const DOING: &str = "deleting a workflow";
-        let id = id.clone();
-        self.write(Durability::Full, DOING, |connection| {
-            Box::pin(async move {
-                let done = sqlx::query("DELETE FROM workflows WHERE instance_id = $1")
-                    .bind(id.as_str())
-                    .execute(connection)
-                    .await
-                    .map_err(database(DOING))?;
-                Ok(done.rows_affected() > 0)
-            })
-        })
+        self.delete(
+            "deleting a workflow",
+            "DELETE FROM workflows WHERE instance_id = $1",
+            &[id.as_str()],
+        )
         .await
     }
 }

@@ -2,10 +2,9 @@
 
 use std::net::IpAddr;
 
-use overboot_dhcp::Mac;
 use serde_json::{Map, Value, json};
 
-use super::Addresses;
+use super::{Addresses, note};
 
 /// By interface. Both commands name every interface; the second adds nothing that the first has said.
 ///
@@ -115,23 +114,19 @@ fn collect(interface: &Value, addresses: &mut Addresses) {
         return;
     }
     let mac = interface.get("macAddress").and_then(Value::as_str);
-    let Some(mac) = mac.and_then(|mac| mac.parse::<Mac>().ok()).filter(|mac| mac.is_unicast())
-    else {
-        return;
-    };
+    let Some(mac) = mac.and_then(|mac| mac.parse().ok()) else { return };
     let list = interface.get("addresses").and_then(Value::as_array);
     let ip = list.into_iter().flatten().find_map(|entry| {
         let global = entry.get("scope").and_then(Value::as_str) == Some("global");
         let ip = entry.get("address").and_then(Value::as_str)?.parse::<IpAddr>().ok()?;
         global.then_some(ip)
     });
-    if !addresses.iter().any(|(known, _)| *known == mac) {
-        addresses.push((mac, ip));
-    }
+    note(addresses, mac, ip);
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::tests::shown;
     use super::*;
 
     const SAMPLE: &str = "\
@@ -170,17 +165,7 @@ mod tests {
             ])
         );
         assert_eq!(data["enp0s4.100"]["link"], "enp0s4");
-        let found: Vec<(String, Option<String>)> = addresses
-            .iter()
-            .map(|(mac, ip)| (mac.to_string(), ip.map(|ip| ip.to_string())))
-            .collect();
-        assert_eq!(
-            found,
-            [
-                ("52:54:00:00:00:01".to_owned(), Some("10.0.2.15".to_owned())),
-                ("52:54:00:00:00:02".to_owned(), None),
-            ]
-        );
+        assert_eq!(shown(&addresses), ["52:54:00:00:00:01 10.0.2.15", "52:54:00:00:00:02"]);
     }
 
     #[test]

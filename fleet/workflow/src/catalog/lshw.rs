@@ -1,9 +1,8 @@
 //! `lshw -json`: the hardware as a tree.
 
-use overboot_dhcp::Mac;
 use serde_json::Value;
 
-use super::Addresses;
+use super::{Addresses, note};
 
 /// The tree as it is; the MAC addresses of its network interfaces.
 pub(super) fn parse(output: &str) -> Option<(Value, Addresses)> {
@@ -25,12 +24,9 @@ fn collect(value: &Value, addresses: &mut Addresses) {
         Value::Object(map) => {
             let is_network = map.get("class").and_then(Value::as_str) == Some("network");
             let serial = map.get("serial").and_then(Value::as_str);
-            if let (true, Some(mac)) = (is_network, serial.and_then(|s| s.parse::<Mac>().ok()))
-                && mac.is_unicast()
-                && !addresses.iter().any(|(known, _)| *known == mac)
-            {
+            if let (true, Some(mac)) = (is_network, serial.and_then(|s| s.parse().ok())) {
                 let ip = map.get("configuration").and_then(|c| c.get("ip")).and_then(Value::as_str);
-                addresses.push((mac, ip.and_then(|ip| ip.parse().ok())));
+                note(addresses, mac, ip.and_then(|ip| ip.parse().ok()));
             }
             match map.get("children") {
                 Some(Value::Array(children)) => children,
@@ -46,6 +42,7 @@ fn collect(value: &Value, addresses: &mut Addresses) {
 
 #[cfg(test)]
 mod tests {
+    use super::super::tests::shown;
     use super::*;
 
     const SAMPLE: &str = r#"[
@@ -66,17 +63,7 @@ mod tests {
     fn the_tree_is_kept_and_interfaces_are_found() {
         let (data, addresses) = parse(SAMPLE).unwrap();
         assert_eq!(data["product"], "Standard PC");
-        let found: Vec<(String, Option<String>)> = addresses
-            .iter()
-            .map(|(mac, ip)| (mac.to_string(), ip.map(|ip| ip.to_string())))
-            .collect();
-        assert_eq!(
-            found,
-            [
-                ("52:54:00:00:00:01".to_owned(), Some("10.0.2.15".to_owned())),
-                ("52:54:00:00:00:02".to_owned(), None),
-            ]
-        );
+        assert_eq!(shown(&addresses), ["52:54:00:00:00:01 10.0.2.15", "52:54:00:00:00:02"]);
     }
 
     #[test]

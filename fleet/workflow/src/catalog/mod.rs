@@ -79,6 +79,13 @@ pub fn explicit(source: &str, format: Option<&str>, output: &str) -> Option<Cata
     Some(Cataloged { source: source.to_owned(), data, addresses: Vec::new() })
 }
 
+/// Notes a card's address, once; what no card has is passed over.
+fn note(addresses: &mut Addresses, mac: Mac, ip: Option<IpAddr>) {
+    if mac.is_unicast() && !addresses.iter().any(|(known, _)| *known == mac) {
+        addresses.push((mac, ip));
+    }
+}
+
 /// Puts `value` under `key`; a second value makes it a list.
 fn put(map: &mut Map<String, Value>, key: &str, value: Value) {
     match map.get_mut(key) {
@@ -95,6 +102,15 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
+    /// `52:54:00:00:00:01 10.0.2.15`, for tests that compare.
+    pub(super) fn shown(addresses: &Addresses) -> Vec<String> {
+        let show = |(mac, ip): &(Mac, Option<IpAddr>)| match ip {
+            Some(ip) => format!("{mac} {ip}"),
+            None => mac.to_string(),
+        };
+        addresses.iter().map(show).collect()
+    }
+
     #[test]
     fn every_command_of_the_built_in_catalog_tasks_has_a_parser() {
         let library = crate::Library::built_in();
@@ -102,7 +118,7 @@ mod tests {
             library.tasks.values().filter(|t| t.implements_task == "Task.Base.Linux.Catalog");
         let mut count = 0;
         for command in catalogs.flat_map(|task| task.options["commands"].as_array().unwrap()) {
-            let command = command.as_str().unwrap();
+            let command = command.as_str().or_else(|| command["command"].as_str()).unwrap();
             assert!(PARSERS.iter().any(|parser| parser.command == command), "{command}");
             count += 1;
         }

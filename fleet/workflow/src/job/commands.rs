@@ -246,6 +246,14 @@ mod tests {
     }
 
     #[test]
+    fn neighbours_are_asked_for_until_their_daemon_has_started() {
+        // The agent runs before the system's units do.
+        let library = crate::Library::built_in();
+        let tasks = build(&library.tasks["Task.Catalog.lldp"].options).unwrap();
+        assert_eq!(tasks[0].retries, Some(60));
+    }
+
+    #[test]
     fn unusable_commands_are_refused() {
         let cases = [
             (json!(null), "not a command"),
