@@ -1,4 +1,4 @@
-//! Debian's kernel, for machines that boot one.
+//! Debian's kernel, for machines that boot one; and kernel modules that nobody loads, for those who only read them.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -22,7 +22,7 @@ pub fn debian(cache: &Path) -> Option<PathBuf> {
     if let Some(given) = std::env::var_os("OVERBOOT_TEST_KERNEL") {
         return Some(given.into());
     }
-    if !(["apt-get", "apt-cache", "dpkg-deb"].into_iter().all(require::program)
+    if !(require::programs(&["apt-get", "apt-cache", "dpkg-deb"])
         && require::met(Path::new(KEYRING).is_file(), "needs Debian's archive keyring"))
     {
         return None;
@@ -85,4 +85,30 @@ fn mirror() -> String {
         .flat_map(|text| text.split_whitespace().map(str::to_owned).collect::<Vec<_>>())
         .find(|word| word.contains("://") && word.trim_end_matches('/').ends_with("/debian"))
         .unwrap_or_else(|| "http://ftp.debian.org/debian".to_owned())
+}
+
+/// A kernel module as far as `.modinfo` goes, where each `key=value` ends with a NUL: a relocatable ELF-64 file with that
+/// section and one of names.
+#[must_use]
+pub fn module(information: &[u8]) -> Vec<u8> {
+    let names = b"\0.modinfo\0.shstrtab\0";
+    let mut file = vec![0; 64];
+    let mut headers = vec![0; 64];
+    for (name, content) in [(1u32, information), (10, &names[..])] {
+        let mut header = [0; 64];
+        header[..4].copy_from_slice(&name.to_le_bytes());
+        header[4] = 1;
+        header[0x18..0x20].copy_from_slice(&(file.len() as u64).to_le_bytes());
+        header[0x20..0x28].copy_from_slice(&(content.len() as u64).to_le_bytes());
+        headers.extend(header);
+        file.extend(content);
+    }
+    file[..7].copy_from_slice(b"\x7fELF\x02\x01\x01");
+    let at = file.len() as u64;
+    file[0x28..0x30].copy_from_slice(&at.to_le_bytes());
+    for (at, number) in [(0x10, 1u16), (0x12, 62), (0x34, 64), (0x3a, 64), (0x3c, 3), (0x3e, 2)] {
+        file[at..at + 2].copy_from_slice(&number.to_le_bytes());
+    }
+    file.extend(headers);
+    file
 }

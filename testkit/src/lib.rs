@@ -5,7 +5,7 @@
 //! | [`archive`] | a small signed Debian archive, and a server for it |
 //! | [`require`] | whether this machine can run a test; if not, a printed reason, and a failure where `CI=true` |
 //! | [`images`] | the program under test, and a project whose images it has built |
-//! | [`kernel`] | Debian's kernel, fetched once |
+//! | [`kernel`] | Debian's kernel, fetched once; modules that are none |
 //! | [`deadline`] | waiting for a condition instead of sleeping |
 //! | [`ports`] | TCP and UDP ports that nobody uses |
 //! | [`program`] | a child process that ends with its test, and what it printed |

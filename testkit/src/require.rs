@@ -23,6 +23,12 @@ pub fn program(name: &str) -> bool {
     met(here, &format!("needs the program {name}"))
 }
 
+/// Whether all of them are.
+#[must_use]
+pub fn programs(names: &[&str]) -> bool {
+    names.iter().all(|name| program(name))
+}
+
 /// Whether something else holds; `what` says what is needed.
 ///
 /// # Panics

@@ -106,7 +106,7 @@ fn the_tree_is_the_one_that_mmdebstrap_makes() {
 
 #[test]
 fn dpkg_and_apt_are_content_with_the_tree() {
-    if !(require::root() && ["unshare", "chroot", "cp"].into_iter().all(require::program)) {
+    if !(require::root() && require::programs(&["unshare", "chroot", "cp"])) {
         return;
     }
     let (Some(mirror), Some(security)) = (host_mirror("debian"), host_security_mirror("debian"))

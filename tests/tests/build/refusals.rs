@@ -216,7 +216,7 @@ fn wrong_usage() {
 /// However early or late the disk is full: the build ends with words and leaves what was there, or succeeds.
 #[test]
 fn a_full_disk() {
-    if !(small::possible() && ["unshare", "mount", "cp"].into_iter().all(require::program)) {
+    if !(small::possible() && require::programs(&["unshare", "mount", "cp"])) {
         return;
     }
     let small = built();

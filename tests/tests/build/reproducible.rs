@@ -64,7 +64,7 @@ fn times(project: &Project) -> BTreeMap<PathBuf, (i64, i64, u64)> {
 /// instead of all, and killed on the way: the same digests.
 #[test]
 fn the_same_recipe_lock_and_key_give_the_same_bytes() {
-    if !(require::root() && ["cp", "taskset"].into_iter().all(require::program)) {
+    if !(require::root() && require::programs(&["cp", "taskset"])) {
         return;
     }
     let first = shared();

@@ -7,6 +7,7 @@ use std::path::Path;
 use std::process::Command;
 
 use overboot_testkit::archive::{Archive, Deb, Server, SigningKey};
+use overboot_testkit::kernel::module;
 use overboot_testkit::program::run;
 use overboot_testkit::require;
 
@@ -28,7 +29,7 @@ pub const TARGETS: [&str; 8] = [
 
 /// Can builds be made from it here?
 pub fn possible() -> bool {
-    require::root() && ["dpkg", "sh", "ldd"].into_iter().all(require::program)
+    require::root() && require::programs(&["dpkg", "sh", "ldd"])
 }
 
 /// An archive that is served, and a project that takes its packages from there.
@@ -180,30 +181,6 @@ fn kernel() -> Deb {
         deb = deb.file(path.to_str().unwrap(), 0o644, &module(information.as_bytes()));
     }
     deb
-}
-
-/// A relocatable ELF-64 file with two sections: names and `.modinfo`.
-fn module(information: &[u8]) -> Vec<u8> {
-    let names = b"\0.modinfo\0.shstrtab\0";
-    let mut file = vec![0; 64];
-    let mut headers = vec![0; 64];
-    for (name, content) in [(1u32, information), (10, &names[..])] {
-        let mut header = [0; 64];
-        header[..4].copy_from_slice(&name.to_le_bytes());
-        header[4] = 1;
-        header[0x18..0x20].copy_from_slice(&(file.len() as u64).to_le_bytes());
-        header[0x20..0x28].copy_from_slice(&(content.len() as u64).to_le_bytes());
-        headers.extend(header);
-        file.extend(content);
-    }
-    file[..7].copy_from_slice(b"\x7fELF\x02\x01\x01");
-    let at = file.len() as u64;
-    file[0x28..0x30].copy_from_slice(&at.to_le_bytes());
-    for (at, number) in [(0x10, 1u16), (0x12, 62), (0x34, 64), (0x3a, 64), (0x3c, 3), (0x3e, 2)] {
-        file[at..at + 2].copy_from_slice(&number.to_le_bytes());
-    }
-    file.extend(headers);
-    file
 }
 
 /// Bytes that do not compress, the same each time: a build of them takes long enough to be killed in.

@@ -114,7 +114,7 @@ impl Drop for Machine {
 
 #[test]
 fn a_node_is_opened_by_bootstrap_ubuntu_and_closed_by_the_next_workflow() {
-    if !["curl", "sshpass", "ssh", QEMU].into_iter().all(require::program) {
+    if !require::programs(&["curl", "sshpass", "ssh", QEMU]) {
         return;
     }
     let machine = Machine::start();

@@ -62,7 +62,7 @@ fn a_machine_boots_from_our_proxydhcp_beside_dnsmasq() {
 
 fn possible() -> bool {
     require::root()
-        && ["ip", "curl", QEMU].into_iter().all(require::program)
+        && require::programs(&["ip", "curl", QEMU])
         && require::met(Path::new(OVMF).exists(), "needs OVMF")
 }
 

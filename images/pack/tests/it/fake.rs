@@ -38,7 +38,7 @@ pub(crate) fn kernel(root: &Path) {
 /// Writes one module, compressed as its name says.
 pub(crate) fn module(path: &Path, modinfo: &str) {
     fs_err::create_dir_all(path.parent().unwrap()).unwrap();
-    let plain = object(modinfo.as_bytes());
+    let plain = overboot_testkit::kernel::module(modinfo.as_bytes());
     let packed = match path.extension().and_then(|suffix| suffix.to_str()) {
         Some("xz") => {
             let mut encoder = liblzma::write::XzEncoder::new(Vec::new(), 1);
@@ -55,28 +55,4 @@ pub(crate) fn module(path: &Path, modinfo: &str) {
         _ => plain,
     };
     fs_err::write(path, packed).unwrap();
-}
-
-/// A relocatable ELF-64 file with two sections: names and `.modinfo`.
-fn object(modinfo: &[u8]) -> Vec<u8> {
-    let names = b"\0.modinfo\0.shstrtab\0";
-    let mut file = vec![0; 64];
-    let mut headers = vec![0; 64];
-    for (name, content) in [(1u32, modinfo), (10, &names[..])] {
-        let mut header = [0; 64];
-        header[..4].copy_from_slice(&name.to_le_bytes());
-        header[4] = 1;
-        header[0x18..0x20].copy_from_slice(&(file.len() as u64).to_le_bytes());
-        header[0x20..0x28].copy_from_slice(&(content.len() as u64).to_le_bytes());
-        headers.extend(header);
-        file.extend(content);
-    }
-    file[..7].copy_from_slice(b"\x7fELF\x02\x01\x01");
-    let at = file.len() as u64;
-    file[0x28..0x30].copy_from_slice(&at.to_le_bytes());
-    for (at, number) in [(0x10, 1u16), (0x12, 62), (0x34, 64), (0x3a, 64), (0x3c, 3), (0x3e, 2)] {
-        file[at..at + 2].copy_from_slice(&number.to_le_bytes());
-    }
-    file.extend(headers);
-    file
 }

@@ -1,7 +1,7 @@
 //! Debian's kernel: depmod's files, the layer of modules, the initrd.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Instant;
 
@@ -10,11 +10,16 @@ use overboot_pack::image::{Compression, Options};
 use overboot_pack::initrd::{self, InitrdFile, InitrdSpec, WIRED, Zstd};
 use overboot_pack::modules::{LayerSpec, pack};
 use overboot_pack::{Kernel, KernelModules};
+use overboot_testkit::program::run;
+use overboot_testkit::require;
 
-use crate::support::{debian_kernel, met, programs, run};
+/// The files of Debian's kernel package.
+fn package() -> Option<PathBuf> {
+    overboot_testkit::kernel::debian(Path::new(env!("CARGO_TARGET_TMPDIR")))
+}
 
 fn kernel() -> Option<KernelModules> {
-    let root = debian_kernel()?;
+    let root = package()?;
     let start = Instant::now();
     let modules = Kernel::open(&root).unwrap().read_modules().unwrap();
     eprintln!("measured: reading all modules {:?}", start.elapsed());
@@ -26,7 +31,7 @@ fn owned(patterns: &[&str]) -> Vec<String> {
 }
 
 /// Runs depmod on a copy (by links) of the modules below `modules`.
-fn depmod(modules: &Path, version: &str, work: &Path) -> std::path::PathBuf {
+fn depmod(modules: &Path, version: &str, work: &Path) -> PathBuf {
     let copy = work.join("lib/modules").join(version);
     fs_err::create_dir_all(copy.parent().unwrap()).unwrap();
     run(Command::new("cp").args(["-rl"]).arg(modules).arg(&copy));
@@ -157,7 +162,7 @@ fn check_layer(kernel: &KernelModules) {
 
 #[test]
 fn debians_modules_are_indexed_as_depmod_does() {
-    if !programs(&["depmod", "modprobe", "unsquashfs"]) {
+    if !require::programs(&["depmod", "modprobe", "unsquashfs"]) {
         return;
     }
     let Some(kernel) = kernel() else { return };
@@ -169,7 +174,7 @@ fn debians_modules_are_indexed_as_depmod_does() {
 fn check_all(kernel: &KernelModules) {
     let version = kernel.kernel().version().to_owned();
     let work = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
-    let root = debian_kernel().unwrap();
+    let root = package().unwrap();
     let theirs = depmod(&root.join("usr/lib/modules").join(&version), &version, work.path());
     let read = |name: &str| fs_err::read_to_string(theirs.join(name)).unwrap();
     // The package's modules are compressed, and depmod's paths say so; ours are without.
@@ -201,7 +206,7 @@ fn check_all(kernel: &KernelModules) {
 
 #[test]
 fn the_initrd_is_small_and_the_tools_unpack_it() {
-    if !programs(&["cpio", "zstd"]) {
+    if !require::programs(&["cpio", "zstd"]) {
         return;
     }
     let Some(kernel) = kernel() else { return };
@@ -237,7 +242,7 @@ fn the_initrd_is_small_and_the_tools_unpack_it() {
     let file = work.path().join("initrd.zst");
     fs_err::write(&file, &image).unwrap();
     let unpack = format!("zstd -dcq {} | cpio -idm --quiet", file.display());
-    if !met(rustix::process::geteuid().is_root(), "root, for dev/console") {
+    if !require::root() {
         return;
     }
     let tree = work.path().join("tree");

@@ -7,8 +7,8 @@ use std::process::Command;
 
 use overboot_pack::image::{Compression, Options, write_squashfs};
 use overboot_pack::{Glob, ScanOptions};
-
-use crate::support::{programs, root, run};
+use overboot_testkit::program::run;
+use overboot_testkit::require;
 
 fn build(tree: &Path, time: i64) {
     fs_err::create_dir_all(tree.join("usr/bin")).unwrap();
@@ -66,7 +66,8 @@ fn the_same_tree_elsewhere_and_later_gives_the_same_bytes() {
 
 #[test]
 fn unsquashfs_finds_what_was_packed() {
-    if !(programs(&["unsquashfs", "diff", "setcap", "getcap", "mknod"]) && root()) {
+    if !(require::programs(&["unsquashfs", "diff", "setcap", "getcap", "mknod"]) && require::root())
+    {
         return;
     }
     let work = tempfile::tempdir().unwrap();

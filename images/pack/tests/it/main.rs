@@ -7,4 +7,3 @@ mod kernel;
 mod layers;
 mod overlays;
 mod small;
-mod support;

@@ -7,12 +7,12 @@ use std::process::Command;
 
 use overboot_pack::image::{self, Compression, Options};
 use overboot_pack::{ScanOptions, overlay, tree};
-
-use crate::support::{programs, root, run};
+use overboot_testkit::program::run;
+use overboot_testkit::require;
 
 /// A base, and what a provisioner changed on it: the directories `lower` and `upper`.
 fn provisioned(work: &Path) -> Option<(PathBuf, PathBuf)> {
-    if !(programs(&["unshare", "mount", "cpio", "setcap"]) && root()) {
+    if !(require::programs(&["unshare", "mount", "cpio", "setcap"]) && require::root()) {
         return None;
     }
     // overlayfs takes no overlayfs as upper: the whole work directory is a tmpfs of its own namespace, copied out.
@@ -59,7 +59,7 @@ fn a_layer_on_the_base_is_what_the_provisioner_left() {
     command.args(["-m", "sh", "-euc", check, "sh"]).arg(&lower).arg(&image);
     let output = command.output().unwrap();
     let errors = String::from_utf8_lossy(&output.stderr);
-    if !crate::support::met(!errors.contains("loop"), "loop devices") {
+    if !require::met(!errors.contains("loop"), "needs loop devices") {
         return;
     }
     assert!(output.status.success(), "{errors}");
