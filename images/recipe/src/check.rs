@@ -15,6 +15,10 @@ use crate::recipe::{
     Serve, ServeDhcp, Sudo, User, Variant,
 };
 
+/// The longest command line that a recipe may ask for: half of what a kernel takes (`COMMAND_LINE_SIZE`, 2048 on x86), since
+/// the boot server has words to add.
+const LONGEST_COMMAND_LINE: usize = 1024;
+
 /// Checks the recipe `text` of the file `path`.
 pub(crate) fn recipe(text: &str, path: &Path) -> Result<Recipe, Vec<Diagnostic>> {
     let manifest: manifest::Manifest =
@@ -79,6 +83,24 @@ impl Check<'_> {
                 given.span(),
                 format!("\"{text}\" cannot be the name of {what}"),
                 "write lower-case letters, digits, '-', '.' and '_', at most 64, a letter or digit first",
+            );
+        }
+        text.to_owned()
+    }
+
+    /// A user or group, as useradd(8) takes them; system groups of packages begin with `_`.
+    fn account(&mut self, what: &str, given: &Spanned<String>) -> String {
+        let text = given.as_ref();
+        let fine = text.len() <= 32
+            && text.starts_with(|c: char| c.is_ascii_lowercase() || c == '_')
+            && text
+                .chars()
+                .all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || "-._".contains(c));
+        if !fine {
+            self.wrong(
+                given.span(),
+                format!("\"{text}\" cannot be the name of {what}"),
+                "write lower-case letters, digits, '-', '.' and '_', at most 32, a letter or '_' first",
             );
         }
         text.to_owned()
@@ -155,6 +177,15 @@ impl Check<'_> {
             (self.name("an initrd", name), Initrd { modules: self.patterns(&initrd.modules) })
         });
         let initrds = initrds.collect();
+        self.one_for_boot_sets("initrd", manifest.initrd.keys());
+        self.one_for_boot_sets("modules", manifest.modules.keys());
+        for name in manifest.overlay.keys().filter(|name| bases.contains_key(name.as_ref())) {
+            self.wrong(
+                name.span(),
+                format!("the overlay \"{0}\" has the name of a base", name.as_ref()),
+                "give it a name of its own: a boot set is named after its overlay, or after its base",
+            );
+        }
         Recipe {
             folder: self.folder.to_path_buf(),
             project: self.project(&manifest.project),
@@ -168,11 +199,30 @@ impl Check<'_> {
         }
     }
 
+    /// A boot set takes one initrd and one layer of modules: the only one, or the one named `default`.
+    fn one_for_boot_sets<'n>(
+        &mut self,
+        table: &str,
+        mut names: impl ExactSizeIterator<Item = &'n Spanned<String>> + Clone,
+    ) {
+        if names.len() > 1
+            && !names.clone().any(|name| name.as_ref() == "default")
+            && let Some(first) = names.next()
+        {
+            self.wrong(
+                first.span(),
+                format!("there are several [{table}.NAME], and none of them is the default"),
+                format!("name the one that boot sets take [{table}.default]"),
+            );
+        }
+    }
+
     fn project(&mut self, project: &manifest::Project) -> Project {
         for key in &project.trust {
             // A minisign public key: 42 bytes in base64, the first two "Ed" (minisign's own documentation, "key format").
             let text = key.as_ref();
-            let fine = text.len() == 56 && text.starts_with("RW");
+            let base64 = |c: char| c.is_ascii_alphanumeric() || matches!(c, '+' | '/');
+            let fine = text.len() == 56 && text.starts_with("RW") && text.chars().all(base64);
             if !fine {
                 self.wrong(
                     key.span(),
@@ -219,8 +269,25 @@ impl Check<'_> {
         Kernel {
             package: package
                 .map_or_else(|| "linux-image-amd64".to_owned(), |given| self.package(given)),
-            cmdline: kernel.map(|kernel| kernel.cmdline.clone()).unwrap_or_default(),
+            cmdline: kernel
+                .and_then(|kernel| kernel.cmdline.as_ref())
+                .map(|given| self.command_line(given))
+                .unwrap_or_default(),
         }
+    }
+
+    /// Words for the kernel, which are written into boot scripts and must come out there as they went in.
+    fn command_line(&mut self, given: &Spanned<String>) -> String {
+        let text = given.as_ref();
+        let fine = text.bytes().all(|byte| matches!(byte, b' '..=b'~'));
+        if !fine || text.contains("${") || text.len() > LONGEST_COMMAND_LINE {
+            self.wrong(
+                given.span(),
+                "these words cannot stand on a kernel's command line".to_owned(),
+                format!("write printable ASCII in one line, no \"${{\", at most {LONGEST_COMMAND_LINE} characters"),
+            );
+        }
+        text.clone()
     }
 
     fn patterns(&mut self, given: &[Spanned<String>]) -> Vec<String> {
@@ -357,10 +424,10 @@ impl Check<'_> {
             shell.as_ref()
         });
         User {
-            name: self.name("a user", &user.name),
+            name: self.account("a user", &user.name),
             system: user.system,
             shell: shell.to_owned(),
-            groups: user.groups.iter().map(|group| self.name("a group", group)).collect(),
+            groups: user.groups.iter().map(|group| self.account("a group", group)).collect(),
             sudo: user
                 .sudo
                 .as_ref()

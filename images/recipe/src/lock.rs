@@ -148,22 +148,26 @@ impl Lock {
     /// [`Error::Write`].
     pub fn save(&self, folder: &Path) -> Result<(), Error> {
         let path = folder.join(Self::FILE);
-        let aside = folder.join(format!(".{}.new", Self::FILE));
+        // Two that lock at once must not write into one file: the last to rename wins, and what it renames is whole.
+        let aside = folder.join(format!(".{}.{}", Self::FILE, std::process::id()));
         let write = || {
             let mut file = fs_err::File::create(&aside)?;
             std::io::Write::write_all(&mut file, self.to_text().as_bytes())?;
             file.sync_all()?;
             fs_err::rename(&aside, &path)
         };
-        write().map_err(|source| Error::Write { path: path.clone(), source })
+        write().map_err(|source| {
+            let _ = fs_err::remove_file(&aside);
+            Error::Write { path: path.clone(), source }
+        })
     }
 
     /// The packages of `target`: step by step, batch by batch; nothing when the lock does not know it.
     #[must_use]
     pub fn steps(&self, target: &str) -> Vec<Vec<Vec<&LockedPackage>>> {
+        let Some(image) = self.images.get(target) else { return Vec::new() };
         let by_key: BTreeMap<String, &LockedPackage> =
             self.packages.iter().map(|package| (package.key(), package)).collect();
-        let Some(image) = self.images.get(target) else { return Vec::new() };
         let find = |key: &String| by_key.get(key).copied();
         let batch = |keys: &Vec<String>| keys.iter().filter_map(find).collect();
         image.steps.iter().map(|batches| batches.iter().map(batch).collect()).collect()

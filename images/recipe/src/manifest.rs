@@ -52,8 +52,7 @@ pub(crate) struct Archive {
 #[serde(deny_unknown_fields)]
 pub(crate) struct Kernel {
     pub(crate) package: Option<Spanned<String>>,
-    #[serde(default)]
-    pub(crate) cmdline: String,
+    pub(crate) cmdline: Option<Spanned<String>>,
 }
 
 #[derive(Debug, Deserialize)]

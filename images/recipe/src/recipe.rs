@@ -68,6 +68,17 @@ impl Recipe {
 }
 
 impl Recipe {
+    /// The files and folders of the project that go into images, as the recipe names them: relative to its folder.
+    pub fn sources(&self) -> impl Iterator<Item = &Path> {
+        let bases = self.bases.values().flat_map(|base| &base.provision);
+        let overlays = self.overlays.values().flat_map(|overlay| &overlay.provision);
+        let provisioned = bases.chain(overlays).filter_map(|step| match step {
+            Provisioner::Files(path) | Provisioner::Script(path) => Some(path),
+            Provisioner::Packages(_) | Provisioner::Users(_) => None,
+        });
+        self.archive.keyring.iter().chain(provisioned).map(PathBuf::as_path)
+    }
+
     /// Where the recipe's file has the string `word`, or one that begins with it and goes on with `=`: `overboot.toml:81:3: `.
     #[must_use]
     pub fn locate(&self, word: &str) -> Option<String> {

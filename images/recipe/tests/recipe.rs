@@ -74,6 +74,28 @@ fn an_unknown_key_far_from_all_lists_them() {
 }
 
 #[test]
+fn what_boot_sets_take_must_be_clear() {
+    insta::assert_snapshot!(refused(
+        "[initrd.default]",
+        "[initrd.other]\nmodules = [\"loop\"]\n[initrd.small]"
+    ));
+    insta::assert_snapshot!(
+        load(|text| text.replace("overlay.discovery", "overlay.base")).unwrap_err()
+    );
+}
+
+#[test]
+fn a_command_line_is_one_line_of_words() {
+    insta::assert_snapshot!(refused("[kernel]", "[kernel]\ncmdline = \"quiet\\nsplash\""));
+}
+
+#[test]
+fn accounts_are_named_as_useradd_takes_them() {
+    insta::assert_snapshot!(refused("name = \"monorail\"", "name = \"9monorail\""));
+    load(|text| text.replace("name = \"monorail\"", "name = \"mono.rail\"")).unwrap();
+}
+
+#[test]
 fn an_unknown_base_is_pointed_at() {
     insta::assert_snapshot!(refused("base = \"base\"", "base = \"bse\""));
 }
