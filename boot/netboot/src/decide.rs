@@ -50,6 +50,13 @@ pub enum Work {
         /// The workflow's name.
         workflow: String,
     },
+    /// It should boot, but what it should boot cannot be had.
+    Unbootable {
+        /// Who wants it to.
+        by: String,
+        /// What is missing.
+        why: String,
+    },
     /// Boot this.
     Boot {
         /// What to boot.
@@ -127,7 +134,7 @@ pub enum BootDecision {
         /// Why.
         reason: String,
     },
-    /// No answer about booting at all.
+    /// No answer about booting at all; to a script's question, one that only says why.
     Ignore {
         /// Why.
         reason: String,
@@ -200,6 +207,8 @@ fn wanted(view: &View) -> Result<String, String> {
     match (&view.machine, &view.work) {
         (Machine::New, _) => Ok("the machine is new".into()),
         (_, Work::Boot { plan, by }) => Ok(format!("{by} boots {}", plan.name)),
+        // There it is told what is missing, where somebody may stand and look.
+        (_, Work::Unbootable { by, why }) => Ok(format!("{by} cannot boot it: {why}")),
         (Machine::Undiscovered, _) => Ok("the node has no catalogs yet".into()),
         (_, Work::Busy { workflow }) => {
             Err(format!("{workflow} holds the node and boots nothing now"))
@@ -239,6 +248,9 @@ fn script(view: &View) -> BootDecision {
     match (&view.machine, &view.work) {
         (_, Work::Boot { plan, by }) => {
             BootDecision::Boot { plan: plan.clone(), reason: format!("{by} boots {}", plan.name) }
+        }
+        (_, Work::Unbootable { by, why }) => {
+            BootDecision::Ignore { reason: format!("{by} cannot boot it: {why}") }
         }
         (_, Work::Busy { workflow }) => wait(format!("{workflow} has nothing to boot yet")),
         (Machine::New | Machine::Undiscovered, Work::None) => {

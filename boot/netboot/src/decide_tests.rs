@@ -47,6 +47,7 @@ fn every_stage_of_every_machine() {
         Work::None,
         Work::Busy { workflow: "Graph.ShellCommands".into() },
         Work::Boot { plan: plan(), by: "Graph.BootstrapUbuntu".into() },
+        Work::Unbootable { by: "Graph.BootstrapUbuntu".into(), why: "no such set".into() },
     ];
     let askings = [
         ("rom", Asking::Rom, Some(Arch::Bios)),
@@ -62,6 +63,7 @@ fn every_stage_of_every_machine() {
                 Work::None => "no work",
                 Work::Busy { .. } => "busy",
                 Work::Boot { .. } => "boot",
+                Work::Unbootable { .. } => "unbootable",
             };
             let _ = writeln!(out, "{machine:?}, {name}");
             for (word, asking, arch) in askings {

@@ -5,6 +5,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use overboot_wire::{StageReport, path};
+use serde::Serialize;
 
 use crate::http::{Client, Request};
 use crate::url::Url;
@@ -60,7 +61,7 @@ fn run(receiver: &Receiver<StageReport>, url: &Url, client: &Client) {
 }
 
 /// Sends one report; the status, if there was an answer.
-pub(crate) fn post(url: &Url, client: &Client, report: &StageReport) -> Option<u16> {
+pub(crate) fn post(url: &Url, client: &Client, report: &impl Serialize) -> Option<u16> {
     let body = serde_json::to_vec(report).ok()?;
     let request = Request {
         method: "POST",

@@ -17,7 +17,7 @@ pub mod task;
 
 pub use cmdline::{Cmdline, CmdlineError, Ip, StaticIp};
 pub use stage::{Stage, StageReport};
-pub use task::{Bootstrap, Login, Task, TaskDoc, TaskError, TaskFailure, Window};
+pub use task::{Bootstrap, Login, OutputReport, Task, TaskDoc, TaskError, TaskFailure, Window};
 
 /// A MAC address in the one form used on the wire, `52:54:00:12:34:56`; `None` if `text` is none.
 ///

@@ -4,6 +4,8 @@ use serde::{Deserialize, Serialize};
 
 /// Where a node posts its [`StageReport`](crate::StageReport)s.
 pub const BOOT_REPORT: &str = "/api/overboot/v1/boot";
+/// Where a node posts its [`OutputReport`](crate::OutputReport)s.
+pub const OUTPUT: &str = "/api/overboot/v1/output";
 /// Where a node asks who it is.
 pub const BOOTSTRAP: &str = "/api/current/tasks/bootstrap.js";
 /// Prefix of a node's task documents; its id follows.

@@ -125,6 +125,28 @@ impl Task {
     }
 }
 
+/// `POST /api/overboot/v1/output`: what a command that still runs has written lately. Answer: 204. The results that are
+/// posted when it has ended have all of it, so a report may get lost.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct OutputReport {
+    /// The node's id.
+    pub identifier: String,
+    /// The command.
+    pub cmd: String,
+    /// How many bytes it has written so far, to standard output and error.
+    pub bytes: u64,
+    /// The last of them: whole lines where there are any, at most [`OutputReport::TAIL`] bytes.
+    pub tail: String,
+}
+
+impl OutputReport {
+    /// The longest tail.
+    pub const TAIL: usize = 2000;
+    /// Seconds between two reports of one command.
+    pub const SECONDS: u64 = 2;
+}
+
 /// The state of a node's login, as the server wants it.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]

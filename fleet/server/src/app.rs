@@ -6,12 +6,14 @@ use std::path::PathBuf;
 use overboot_dhcp::Mac;
 use overboot_netboot::{Loaders, Site};
 use overboot_state::{BootEvent, Node, State};
+use overboot_wire::Stage;
 use overboot_workflow::Engine;
 use tokio::sync::Mutex;
 use tokio_util::sync::CancellationToken;
 
 use crate::http::error::{ApiError, ApiResult};
 use crate::images::Images;
+use crate::outputs::Outputs;
 
 /// One server's parts.
 #[derive(Debug)]
@@ -26,6 +28,8 @@ pub(crate) struct App {
     pub(crate) mirrors: Vec<String>,
     pub(crate) discovery: Option<String>,
     pub(crate) excluded: Vec<Mac>,
+    /// What nodes' commands write.
+    pub(crate) outputs: Outputs,
     /// Held while a discovery graph is being started.
     pub(crate) discovering: Mutex<()>,
     /// Ends whatever waits when the server goes down.
@@ -76,6 +80,19 @@ impl App {
         Ok(macs)
     }
 
+    /// Notes why a machine that asks for its boot script gets none. It asks again and again, and is noted once.
+    pub(crate) async fn cannot_boot(&self, mac: Mac, reason: &str) -> ApiResult<()> {
+        let last = self.state.timelines(&[mac], 1).await?.pop();
+        let last = last.and_then(|mut timeline| timeline.events.pop());
+        let event =
+            BootEvent { error: Some(reason.to_owned()), ..BootEvent::seen(Stage::Script, None) };
+        if last.is_none_or(|last| (last.stage, last.error) != (event.stage, event.error.clone())) {
+            // Past the engine, for which nothing has happened yet.
+            self.state.record(mac, &event).await?;
+        }
+        Ok(())
+    }
+
     /// Notes that a machine was seen in a stage of its boot, maybe at an address.
     pub(crate) async fn saw(
         &self,
@@ -90,6 +107,9 @@ impl App {
         }
         let recorded = self.state.record(mac, &event).await?;
         if let Some(node) = node {
+            if recorded.began {
+                self.outputs.remove(&node.id);
+            }
             self.engine.boot_seen(&node.id, &recorded).await?;
         }
         Ok(())

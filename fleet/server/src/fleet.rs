@@ -3,10 +3,12 @@
 use std::net::IpAddr;
 
 use overboot_state::{NodeId, Timeline, Timestamp, Workflow};
+use overboot_wire::Stage;
 use serde::Serialize;
 
 use crate::app::App;
 use crate::http::error::ApiResult;
+use crate::outputs::Output;
 
 /// One node.
 #[derive(Debug, Serialize)]
@@ -28,9 +30,36 @@ pub(crate) struct NodeSummary {
     /// The active workflow, else the last one.
     #[serde(skip_serializing_if = "Option::is_none")]
     workflow: Option<WorkflowSummary>,
+    /// What the command that runs on it has written lately.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    output: Option<Output>,
     /// The last boot.
     #[serde(skip_serializing_if = "Option::is_none")]
     boot: Option<Timeline>,
+    /// Why the node does not come up: what ended its last boots, of which none has come to an agent since.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    boot_failure: Option<BootFailure>,
+}
+
+/// What went wrong in a boot.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct BootFailure {
+    stage: Stage,
+    reason: String,
+    since: Timestamp,
+}
+
+/// How many boots are looked at: one that failed is followed by one that is on its way into the same failure.
+const LOOKED_AT: u32 = 3;
+
+/// What ended the last of these boots (the newest first) that an error has ended, unless a later one came to its end.
+fn failure(boots: &[Timeline]) -> Option<BootFailure> {
+    let since_it_was_up = boots.iter().take_while(|timeline| timeline.boot.stage < Stage::Agent);
+    since_it_was_up.filter_map(|timeline| timeline.events.last()).find_map(|last| {
+        let reason = last.error.clone()?;
+        Some(BootFailure { stage: last.stage, reason, since: last.received_at })
+    })
 }
 
 #[derive(Debug, Serialize)]
@@ -82,7 +111,8 @@ pub(crate) async fn summary(app: &App) -> ApiResult<Vec<NodeSummary>> {
             Some(active) => Some(active),
             None => app.state.latest_workflow(&node.id).await?,
         };
-        let boot = app.state.timelines(&app.macs(&node).await?, 1).await?.pop();
+        let boots = app.state.timelines(&app.macs(&node).await?, LOOKED_AT).await?;
+        let output = app.outputs.get(&node.id);
         let login = session.login.filter(|login| login.expires_at > now);
         summaries.push(NodeSummary {
             discovered: app.state.is_discovered(&node.id).await?,
@@ -100,7 +130,9 @@ pub(crate) async fn summary(app: &App) -> ApiResult<Vec<NodeSummary>> {
             login: login
                 .map(|login| LoginSummary { user: login.user, expires_at: login.expires_at }),
             workflow: workflow.map(|workflow| summarized(&workflow)),
-            boot,
+            output,
+            boot_failure: failure(&boots),
+            boot: boots.into_iter().next(),
         });
     }
     Ok(summaries)

@@ -4,7 +4,7 @@
 //! - `http`: how we speak HTTP: errors, bodies, ranges, lists.
 //! - `api`: one file for each kind of thing under `/api/current`, and what nodes fetch.
 //! - `boot`: from a machine that asks to what it boots.
-//! - `fleet`, `page`: all nodes at a glance.
+//! - `fleet`, `outputs`, `page`: all nodes at a glance.
 //!
 //! RackHD's vocabulary and quirks end here. This crate writes no SQL, decides no graph's next step and no machine's
 //! boot, and opens no DHCP socket itself: it asks the crates that do.
@@ -17,6 +17,7 @@ mod error;
 mod fleet;
 mod http;
 mod images;
+mod outputs;
 mod page;
 mod server;
 

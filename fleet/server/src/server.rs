@@ -7,7 +7,7 @@ use std::time::Duration;
 use axum::Router;
 use axum::extract::{DefaultBodyLimit, Request};
 use overboot_netboot::dhcp::{DhcpConfig, DhcpServer, ProxyConfig, ProxyDhcp};
-use overboot_netboot::{Decider, Loaders, Site, TftpConfig, TftpServer};
+use overboot_netboot::{Decider, Loaders, Site, TftpConfig, TftpServer, ipxe};
 use overboot_power::Powers;
 use overboot_state::State;
 use overboot_store::Store;
@@ -24,6 +24,7 @@ use crate::config::{Dhcp, ServerConfig};
 use crate::http::error::ApiError;
 use crate::http::rewrite::API;
 use crate::images::Images;
+use crate::outputs::Outputs;
 use crate::{Error, api, http, page};
 
 /// The largest body read: RackHD's limit for its node-facing half. Command output is the largest thing sent to us.
@@ -60,8 +61,11 @@ impl Server {
             listener.local_addr().map_err(|source| Error::Http { address: config.http, source })?;
         let address = advertised(&config, http)?;
         let store = Store::open_or_create(&config.store).map_err(Error::Store)?;
-        let loaders = loaders(&config, &store)?;
+        let mut loaders = loaders(&config, &store)?;
         let site = site(&config, &address, &loaders);
+        let autoexec = ipxe::autoexec_script(&site.profiles_url())
+            .map_err(|_| Error::Advertised { text: address.api() })?;
+        loaders.insert(ipxe::AUTOEXEC, autoexec.into_bytes());
         let state = State::open(&config.state.join("fleet.sqlite")).await.map_err(Error::State)?;
         let stop = CancellationToken::new();
 
@@ -90,6 +94,7 @@ impl Server {
             mirrors: config.mirrors,
             discovery: config.discovery,
             excluded: config.excluded,
+            outputs: Outputs::default(),
             discovering: Mutex::new(()),
             stop: stop.clone(),
         });
@@ -120,6 +125,11 @@ impl Server {
             parts.spawn(run_boot_service(tftp.run(decider, stop.clone())));
         }
         tracing::info!(listening = %http, url, "server started");
+        if config.tftp.is_none() {
+            tracing::warn!(
+                "TFTP is off, for lack of an interface to serve: only machines whose own loader speaks HTTP boot from here"
+            );
+        }
         Ok(Running { http, url, engine, stop, parts })
     }
 }

@@ -5,10 +5,11 @@ use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use overboot_wire::{Task, TaskDoc, TaskError, TaskFailure};
+use overboot_wire::{OutputReport, Task, TaskDoc, TaskError, TaskFailure};
 use rustix::process::{Pid, Signal, kill_process_group};
 
 use crate::http::{Client, Request};
@@ -22,8 +23,11 @@ const DOWNLOAD: u64 = 4 << 30;
 /// Retries beyond this many are a mistake in the workflow.
 const RETRIES: u32 = 100;
 
+/// Is told what a command that still runs has written lately: the command, how many bytes in all, the last of them.
+pub type Watcher = Arc<dyn Fn(&str, u64, String) + Send + Sync>;
+
 /// Runs tasks in one working directory.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Runner {
     /// Where commands run and downloads are put.
     pub folder: PathBuf,
@@ -31,6 +35,14 @@ pub struct Runner {
     pub client: Client,
     /// More variables for the commands.
     pub environment: Vec<(String, String)>,
+    /// Who watches, if anybody.
+    pub watcher: Option<Watcher>,
+}
+
+impl std::fmt::Debug for Runner {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Runner").field("folder", &self.folder).finish_non_exhaustive()
+    }
 }
 
 impl Runner {
@@ -120,7 +132,17 @@ impl Runner {
         let mut child =
             spawned.map_err(|source| Error::System { what: format!("run `{command}`"), source })?;
         let streams = [Captured::of(child.stdout.take()), Captured::of(child.stderr.take())];
-        let (status, killed) = wait(&mut child, limit, &streams)?;
+        let over = AtomicBool::new(false);
+        let waited = std::thread::scope(|scope| {
+            if let Some(watcher) = &self.watcher {
+                let (over, streams) = (&over, &streams);
+                scope.spawn(move || watch(watcher, command, streams, over));
+            }
+            let waited = wait(&mut child, limit, &streams);
+            over.store(true, Ordering::Relaxed);
+            waited
+        });
+        let (status, killed) = waited?;
         // What it left running in the background may hold the pipes open; its output does not count.
         let until = Instant::now() + Duration::from_secs(2);
         while streams.iter().any(|s| !s.ended()) && Instant::now() < until && !killed {
@@ -128,6 +150,22 @@ impl Runner {
         }
         let [stdout, stderr] = streams.map(|stream| stream.text());
         Ok(Executed { status, killed, stdout, stderr })
+    }
+}
+
+/// Tells of new output every few seconds. A slow server is told less often, and holds nothing up but the last word.
+fn watch(watcher: &Watcher, command: &str, streams: &[Captured], over: &AtomicBool) {
+    let (mut told, mut next) = (0, Instant::now() + Duration::from_secs(OutputReport::SECONDS));
+    while !over.load(Ordering::Relaxed) {
+        std::thread::sleep(Duration::from_millis(20));
+        let bytes = streams.iter().map(Captured::len).sum();
+        if bytes == told || Instant::now() < next {
+            continue;
+        }
+        // The stream that has more to say; most commands use one.
+        let tail = streams.iter().max_by_key(|stream| stream.len()).map(Captured::tail);
+        watcher(command, bytes, tail.unwrap_or_default());
+        (told, next) = (bytes, Instant::now() + Duration::from_secs(OutputReport::SECONDS));
     }
 }
 
@@ -230,6 +268,23 @@ impl Captured {
         self.state.lock().unwrap_or_else(PoisonError::into_inner).bytes.len() >= OUTPUT
     }
 
+    fn len(&self) -> u64 {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner).bytes.len() as u64
+    }
+
+    /// The last lines, at most as much as a report takes.
+    fn tail(&self) -> String {
+        let output = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let bytes = &output.bytes;
+        let tail = &bytes[bytes.len().saturating_sub(OutputReport::TAIL)..];
+        // A first line that is not whole is left out, unless there is no other.
+        let line = match tail.iter().position(|byte| *byte == b'\n') {
+            Some(at) if tail.len() < bytes.len() && at + 1 < tail.len() => at + 1,
+            _ => 0,
+        };
+        String::from_utf8_lossy(&tail[line..]).into_owned()
+    }
+
     fn ended(&self) -> bool {
         self.state.lock().unwrap_or_else(PoisonError::into_inner).ended
     }
@@ -266,6 +321,7 @@ mod tests {
             folder: folder.to_owned(),
             client: Client::default(),
             environment: vec![("API_CB".into(), "h:1".into())],
+            watcher: None,
         }
     }
 
@@ -313,6 +369,27 @@ mod tests {
         assert!(failure.killed);
         assert_eq!((failure.code, failure.signal.as_deref()), (None, Some("SIGKILL")));
         assert_eq!(done[0].stdout.as_deref(), Some("x\n"));
+    }
+
+    #[test]
+    fn output_is_told_while_the_command_runs() {
+        let folder = tempfile::tempdir().unwrap();
+        let done = folder.path().join("done");
+        let told = Arc::new(Mutex::new(Vec::new()));
+        let (seen, end) = (Arc::clone(&told), done.clone());
+        let watcher: Watcher = Arc::new(move |command, bytes, tail| {
+            seen.lock().unwrap().push((command.to_owned(), bytes, tail));
+            // The command waits for this: it still runs.
+            std::fs::write(&end, "").unwrap();
+        });
+        let cmd = "seq 1000; echo no >&2; until [ -e done ]; do sleep 0.05; done; echo end";
+        let doc = TaskDoc { tasks: vec![task(cmd)], ..TaskDoc::default() };
+        let result = Runner { watcher: Some(watcher), ..runner(folder.path()) }.run(doc);
+        assert!(result.tasks[0].stdout.as_ref().unwrap().ends_with("1000\nend\n"));
+        let (command, bytes, tail) = told.lock().unwrap()[0].clone();
+        assert_eq!((command.as_str(), bytes), (cmd, 3893 + 3));
+        assert!(tail.starts_with("502\n") && tail.ends_with("999\n1000\n"), "whole lines: {tail}");
+        assert!(tail.len() <= OutputReport::TAIL);
     }
 
     #[test]

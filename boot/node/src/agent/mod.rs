@@ -11,13 +11,14 @@ pub mod solo;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::Arc;
 use std::sync::mpsc::{Sender, channel};
 use std::time::Duration;
 
 use overboot_bootset::Blob;
-use overboot_wire::{Login, Stage, StageReport, TaskDoc, path};
+use overboot_wire::{Login, OutputReport, Stage, StageReport, TaskDoc, path};
 
-use self::command::Runner;
+use self::command::{Runner, Watcher};
 use self::course::{Action, Course, End, Outcome};
 use crate::handover::{self, Handover};
 use crate::http::{Client, Request};
@@ -72,6 +73,7 @@ fn try_work(log: &Log) -> Result<End, Error> {
         folder: command::working_folder(state)?,
         client: client.clone(),
         environment: vec![("API_CB".to_owned(), api.clone())],
+        watcher: None,
     };
     let (logins, wanted) = channel();
     let network = handover.network.clone();
@@ -110,7 +112,7 @@ struct Agent<'a> {
 }
 
 impl Agent<'_> {
-    fn run(self) -> Result<End, Error> {
+    fn run(mut self) -> Result<End, Error> {
         let mac = self.handover.network.mac.to_string();
         let mut course = Course::new(&mac, self.handover.boot_id.as_deref());
         let mut outcome = Outcome::Ready;
@@ -120,6 +122,9 @@ impl Agent<'_> {
             if let (false, Some(identity)) = (known, course.identity()) {
                 known = true;
                 self.report(&mac, &identity.identifier);
+                if identity.native {
+                    self.runner.watcher = self.watcher(&identity.identifier);
+                }
             }
             outcome = match action {
                 Action::AskIdentity => self.get(&course.identity_path(), 10),
@@ -199,6 +204,17 @@ impl Agent<'_> {
             Ok((status, body)) => Outcome::Answer(status, body),
             Err(_) => Outcome::Silence,
         }
+    }
+
+    /// Tells our own server what commands write while they run.
+    fn watcher(&self, identifier: &str) -> Option<Watcher> {
+        let url = Url::parse(&format!("http://{}{}", self.api, path::OUTPUT)).ok()?;
+        let (client, identifier) = (self.client.clone(), identifier.to_owned());
+        Some(Arc::new(move |cmd: &str, bytes, tail| {
+            let (identifier, cmd) = (identifier.clone(), cmd.to_owned());
+            // What is lost comes with the results.
+            report::post(&url, &client, &OutputReport { identifier, cmd, bytes, tail });
+        }))
     }
 
     /// The last stage of a boot.

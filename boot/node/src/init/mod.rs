@@ -1,5 +1,6 @@
 //! init: from a started kernel to a started root. Each part is a stage; [`run`] is their order.
 
+pub mod databases;
 pub mod fetch;
 pub mod link;
 pub mod loop_device;
@@ -24,6 +25,7 @@ use std::time::Duration;
 
 use overboot_wire::{Cmdline, Stage, path};
 
+use self::databases::Merged;
 use self::fetch::{Fetcher, Source, Wanted};
 use self::modules::{Loaded, Loader};
 use self::mounts::{ROOT, STATE};
@@ -105,11 +107,12 @@ fn boot(
     let syslog = tell_others(cmdline, log, progress, &client, &network);
 
     *stage = Stage::Set;
-    match (&cmdline.set, &cmdline.basefs) {
+    let merged = match (&cmdline.set, &cmdline.basefs) {
         (Some(url), _) => signed(cmdline, url, progress, &client, patience, stage)?,
         (None, Some(base)) => plain(cmdline, base, progress, &client, patience, stage)?,
         (None, None) => return Err(Error::NothingToBoot),
-    }
+    };
+    merged.trouble.iter().for_each(|sentence| progress.say(sentence));
 
     *stage = Stage::Root;
     let handover = Handover {
@@ -118,7 +121,7 @@ fn boot(
         syslog,
         network,
     };
-    start(cmdline, progress, &handover)
+    start(cmdline, progress, &handover, &merged)
 }
 
 fn complain(progress: &Progress<'_>, loaded: &Loaded) {
@@ -179,7 +182,7 @@ fn signed(
     client: &Client,
     patience: Duration,
     stage: &mut Stage,
-) -> Result<(), Error> {
+) -> Result<Merged, Error> {
     let keys = set::keys(Path::new(set::KEYS))?;
     let trouble = |sentence: &str| progress.say(sentence);
     let (set, head) = set::fetch(client, url, &keys, patience, &trouble)?;
@@ -222,7 +225,7 @@ fn plain(
     client: &Client,
     patience: Duration,
     stage: &mut Stage,
-) -> Result<(), Error> {
+) -> Result<Merged, Error> {
     let wanted: Vec<Wanted<'_>> = std::iter::once(base)
         .chain(cmdline.overlayfs.iter().map(String::as_str))
         .map(|url| {
@@ -255,7 +258,7 @@ fn download(
     client: &Client,
     patience: Duration,
     stage: &mut Stage,
-) -> Result<(), Error> {
+) -> Result<Merged, Error> {
     let (bytes, stop) = (AtomicU64::new(0), AtomicBool::new(false));
     let trouble = |sentence: &str| progress.say(sentence);
     let fetcher =
@@ -298,6 +301,7 @@ fn start(
     cmdline: &Cmdline,
     progress: &Progress<'_>,
     handover: &Handover,
+    merged: &Merged,
 ) -> Result<std::convert::Infallible, Error> {
     let sysroot = Path::new(ROOT);
     handover::configure_root(sysroot, &handover.network, handover.syslog)?;
@@ -320,6 +324,10 @@ fn start(
     };
     if handover.api.is_some() {
         Command::new(&own).arg("agent").spawn().map_err(failed(&own))?;
+    }
+    if merged.libraries {
+        // The programs of overlays may need it at once. It takes a moment, and a root without it has no overlay with libraries.
+        let _missing = Command::new("/sbin/ldconfig").arg("-X").status();
     }
     let arguments = std::env::args_os().skip(1);
     Err(failed(&program)(Command::new(&program).args(arguments).exec()))

@@ -5,10 +5,11 @@ use std::path::{Path, PathBuf};
 
 use rustix::mount::{MountFlags, mount};
 
+use super::databases::{self, Merged};
 use super::loop_device;
 use super::mounts::{ROOT, STATE, attach};
 use super::sink::{Kept, LayerSink};
-use crate::Error;
+use crate::{Error, error};
 
 /// Where layers lie and where they are mounted.
 #[derive(Debug)]
@@ -45,11 +46,12 @@ impl Layers {
         Ok(LayerSink::new(name, &self.image(index), &folder))
     }
 
-    /// Mounts what the sinks kept as [`ROOT`].
+    /// Mounts what the sinks kept as [`ROOT`], and has their databases merged there.
     ///
     /// # Errors
     /// The kernel refuses an image, or overlayfs.
-    pub fn mount(&self, kept: &[Kept]) -> Result<(), Error> {
+    pub fn mount(&self, kept: &[Kept]) -> Result<Merged, Error> {
+        let mut trouble = Vec::new();
         let mut lower = Vec::new();
         for (index, kept) in kept.iter().enumerate() {
             if let Kept::Image(image) = kept {
@@ -63,8 +65,14 @@ impl Layers {
                     },
                 )?;
             }
-            lower.push(self.folder(index).display().to_string());
+            if let Kept::Folder(folder) = kept
+                && let Err(error) = databases::restore_attributes(folder)
+            {
+                trouble.push(error::chain(&error));
+            }
+            lower.push(self.folder(index));
         }
+        let from_below = lower.clone();
         // overlayfs names the uppermost first.
         lower.reverse();
         let top = Path::new(STATE).join("top");
@@ -72,6 +80,7 @@ impl Layers {
         let (upper, work) = (top.join("upper"), top.join("work"));
         fs_err::create_dir_all(&upper)?;
         fs_err::create_dir_all(&work)?;
+        let lower: Vec<String> = lower.iter().map(|folder| folder.display().to_string()).collect();
         let options = format!(
             "lowerdir={},upperdir={},workdir={}",
             lower.join(":"),
@@ -80,7 +89,10 @@ impl Layers {
         );
         // Paths of ours have no NUL.
         let options = CString::new(options).unwrap_or_default();
-        attach("overboot", "overlay", Path::new(ROOT), MountFlags::empty(), &options)
+        attach("overboot", "overlay", Path::new(ROOT), MountFlags::empty(), &options)?;
+        let mut merged = databases::merge(&from_below, Path::new(ROOT))?;
+        merged.trouble.splice(0..0, trouble);
+        Ok(merged)
     }
 
     fn image(&self, index: usize) -> PathBuf {

@@ -70,10 +70,18 @@ async fn decide(
         admit::admit(app, interfaces, source).await?;
     }
     let decision = admit::settled_decision(app, &client).await?;
-    // A machine that is to ask again has not got its script; the engine takes this event for the start of a boot.
-    if !matches!(decision, BootDecision::Wait { .. }) {
-        let detail = Some(decision.to_string());
-        app.saw(asking.mac, None, BootEvent::seen(Stage::Script, detail)).await?;
+    match &decision {
+        // It is to ask again, and has not got its script; the engine takes that event for the start of a boot.
+        BootDecision::Wait { .. } => {}
+        BootDecision::Ignore { reason } => app.cannot_boot(asking.mac, reason).await?,
+        BootDecision::Loader { .. }
+        | BootDecision::HttpLoader { .. }
+        | BootDecision::Chain { .. }
+        | BootDecision::Boot { .. }
+        | BootDecision::LocalDisk { .. } => {
+            let detail = Some(decision.to_string());
+            app.saw(asking.mac, None, BootEvent::seen(Stage::Script, detail)).await?;
+        }
     }
     Ok(decision)
 }

@@ -94,6 +94,7 @@ async fn complete(
     Body(document): Body<TaskDoc>,
 ) -> ApiResult<StatusCode> {
     let node = app.node(&id).await?;
+    app.outputs.remove(&node.id);
     app.engine.complete(&node.id, document).await?;
     Ok(StatusCode::CREATED)
 }

@@ -1,4 +1,4 @@
-//! `/api/overboot/v1`: what RackHD does not have. Boots as they happen.
+//! `/api/overboot/v1`: what RackHD does not have. Boots and commands as they happen.
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -9,7 +9,7 @@ use axum::http::{HeaderMap, StatusCode};
 use axum::routing::{get, post};
 use overboot_dhcp::Mac;
 use overboot_state::{BootEvent, Timeline};
-use overboot_wire::{Stage, StageReport, path};
+use overboot_wire::{OutputReport, Stage, StageReport, path};
 use serde::Deserialize;
 
 use crate::app::App;
@@ -21,6 +21,7 @@ use crate::http::error::{ApiError, ApiResult};
 pub(crate) fn routes() -> axum::Router<Arc<App>> {
     axum::Router::new()
         .route(path::BOOT_REPORT, post(report))
+        .route(path::OUTPUT, post(output))
         .route("/api/overboot/v1/fleet", get(summary))
         .route("/api/overboot/v1/nodes/{id}/timeline", get(timeline))
 }
@@ -44,6 +45,16 @@ async fn report(
         .map_err(|_| ApiError::bad_request(format!("\"{}\" is not a MAC address", report.mac)))?;
     let address = own_address(&report, address::client(peer, &headers));
     app.saw(mac, address, BootEvent::reported(report)).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// `POST` of what a node's command has written lately: 204.
+async fn output(
+    State(app): State<Arc<App>>,
+    Body(report): Body<OutputReport>,
+) -> ApiResult<StatusCode> {
+    let node = app.node(&report.identifier).await?;
+    app.outputs.set(node.id, &report);
     Ok(StatusCode::NO_CONTENT)
 }
 

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use overboot_dhcp::Mac;
-use overboot_netboot::{BootDecision, Client, Exit, Machine, View, Work, decide};
+use overboot_netboot::{BootDecision, BootPlan, Client, Exit, Machine, View, Work, decide};
 use overboot_state::Node;
 use overboot_workflow::GraphRequest;
 use serde_json::{Map, Value, json};
@@ -169,11 +169,25 @@ async fn boot(app: &App, options: &Map<String, Value>, mac: Mac, by: String) -> 
         Some(set) => plan::of_set(set, options, &place),
         None => plan::of_files(options, &place, wanted.as_deref().unwrap_or_default()),
     };
+    // What a machine cannot boot it shows, and asks again; somebody may publish the set.
     Ok(match planned {
-        Ok(plan) => Work::Boot { plan, by },
-        // The machine shows it while it waits; somebody may publish the set.
-        Err(error) => Work::Busy { workflow: format!("{by} ({error})") },
+        Err(error) => Work::Unbootable { by, why: error.to_string() },
+        Ok(plan) => match missing_file(app, &plan) {
+            None => Work::Boot { plan, by },
+            Some(file) => {
+                let set = wanted.map(|name| format!("no boot set \"{name}\" here, and "));
+                let set = set.unwrap_or_default();
+                let why = format!("there is {set}no file /common/{file}");
+                Work::Unbootable { by, why }
+            }
+        },
     })
+}
+
+/// A file of our own `/common/` that iPXE would ask for, and that is not there.
+fn missing_file(app: &App, plan: &BootPlan) -> Option<String> {
+    let there = |file: &str| app.common.as_ref().is_some_and(|f| f.join(file).is_file());
+    plan::common_files(plan, &app.address.http).find(|file| !there(file)).map(str::to_owned)
 }
 
 #[cfg(test)]

@@ -118,6 +118,12 @@ pub(crate) fn of_files(
     Ok(BootPlan { name, kernel, initrds: vec![initrd], cmdline: cmdline.format()? })
 }
 
+/// The files below our own `/common/` that iPXE will fetch for a plan.
+pub(crate) fn common_files<'a>(plan: &'a BootPlan, http: &'a str) -> impl Iterator<Item = &'a str> {
+    let urls = std::iter::once(&plan.kernel).chain(&plan.initrds);
+    urls.filter_map(move |url| url.strip_prefix(http)?.strip_prefix("/common/"))
+}
+
 fn common(place: &Place<'_>) -> Cmdline {
     Cmdline {
         syslog_server: place.syslog.map(str::to_owned),

@@ -1,10 +1,14 @@
 //! What a machine sees from its boot loader to its agent.
 
+use std::time::Duration;
+
 use serde_json::{Value, json};
 
 use crate::support::TestServer;
 
 const MAC: &str = "52:54:00:12:34:56";
+/// For what a workflow does by itself.
+const WITHIN: Duration = Duration::from_secs(60);
 
 fn tasks(server: &TestServer, id: &str) -> Value {
     let path = format!("/api/current/tasks/{id}?wait=20&login=0&boot=b1");
@@ -102,6 +106,76 @@ fn a_rackhd_node_gets_its_program_and_a_404_when_there_is_nothing() {
     assert_eq!(server.get(&format!("/api/current/tasks/{id}")).status, 404);
     let late = json!({"identifier": id, "tasks": [{"cmd": "true", "stdout": "", "error": null}]});
     server.json("POST", &format!("/api/current/tasks/{id}"), &late).expect(201);
+}
+
+#[test]
+fn a_boot_that_cannot_be_says_why_to_the_machine_and_to_people() {
+    let server = TestServer::start();
+    let id = server.node(MAC);
+    let workflow =
+        json!({"name": "Graph.BootstrapUbuntu", "options": {"defaults": {"bootSet": "gone"}}});
+    server.json("POST", &format!("/api/current/nodes/{id}/workflows"), &workflow).expect(201);
+    let profile = format!("/api/current/profiles?macs={MAC}&ips=10.0.2.15");
+    let sentence = "there is no boot set \"gone\" here";
+    let script =
+        overboot_testkit::deadline::get("the workflow has come to its boot", WITHIN, || {
+            let script = server.get(&profile).text();
+            script.contains("cannot boot").then_some(script)
+        });
+    assert!(
+        script.contains("Graph.BootstrapUbuntu cannot boot it: there is no boot set"),
+        "{script}"
+    );
+    server.get(&profile);
+    let failure = || server.get("/api/overboot/v1/fleet").expect(200)[0]["bootFailure"].clone();
+    let said = failure();
+    assert_eq!(said["stage"], "script");
+    assert!(said["reason"].as_str().unwrap().contains(sentence), "{said}");
+    let timeline = server.get(&format!("/api/overboot/v1/nodes/{id}/timeline")).expect(200);
+    assert_eq!(
+        timeline[0]["timeline"].as_array().unwrap().len(),
+        1,
+        "asked twice, said once: {timeline}"
+    );
+
+    // A node's own words count too, and stay while it tries again, until it comes up.
+    let report = |stage: &str, boot: &str, error: Value| {
+        let report = json!({"mac": MAC, "stage": stage, "atMs": 5, "bootId": boot, "error": error});
+        server.json("POST", "/api/overboot/v1/boot", &report).expect(204);
+    };
+    report("set", "b1", json!("the boot set is not trusted"));
+    report("init", "b2", Value::Null);
+    assert_eq!(failure()["reason"], "the boot set is not trusted");
+    assert_eq!(failure()["stage"], "set");
+    report("agent", "b2", Value::Null);
+    assert_eq!(failure(), Value::Null);
+}
+
+#[test]
+fn what_a_command_writes_is_seen_before_it_ends() {
+    let server = TestServer::start();
+    let id = server.node(MAC);
+    let report = |id: &str| {
+        let body =
+            json!({"identifier": id, "cmd": "dd", "bytes": 7, "tail": "50 %\n".repeat(9999)});
+        server.json("POST", "/api/overboot/v1/output", &body).status
+    };
+    let output = || server.get("/api/overboot/v1/fleet").expect(200)[0]["output"].clone();
+    assert_eq!((output(), report(&id)), (Value::Null, 204));
+    assert_eq!(output()["cmd"], "dd");
+    assert_eq!(output()["tail"].as_str().unwrap().len(), 4000, "bounded");
+    let results = json!({"identifier": id, "tasks": [{"cmd": "dd", "stdout": "", "error": null}]});
+    server.json("POST", &format!("/api/current/tasks/{id}"), &results).expect(201);
+    assert_eq!(output(), Value::Null);
+    assert_eq!(report("5acf8d6d8a0f0e0100000009"), 404);
+}
+
+#[test]
+fn ipxe_finds_its_own_script_beside_itself() {
+    let server = TestServer::start();
+    let script = server.get("/boot/loaders/autoexec.ipxe").text();
+    let chain = format!("chain --autofree {}", server.url("/api/current/profiles"));
+    assert!(script.starts_with("#!ipxe\n") && script.contains(&chain), "{script}");
 }
 
 #[test]
