@@ -10,19 +10,19 @@ pub enum Error {
     #[error(transparent)]
     Recipe(#[from] overboot_recipe::Error),
     /// The archive.
-    #[error("{}", with_hint(.0, .0.hint()))]
+    #[error(transparent)]
     Archive(#[from] overboot_archive::Error),
     /// The archive's package list is not one.
     #[error(transparent)]
     Index(#[from] overboot_archive::universe::IndexError),
     /// The packages that an image asks for cannot be had.
-    #[error("{place}{target}: {}", with_hint(.source, .source.hint()))]
+    #[error("{place}{target}: {source}")]
     Resolve {
         /// Where the recipe asks for it, `overboot.toml:81:3: `; nothing where that is not known.
         place: String,
         /// Which image.
         target: String,
-        /// Why not. Part of the message: no `#[source]`.
+        /// Why not. Part of the message.
         source: overboot_archive::ResolveError,
     },
     /// A step failed.
@@ -58,7 +58,7 @@ pub enum Error {
         source: io::Error,
     },
     /// Something that the recipe, the archive or the user must put right.
-    #[error("{message}\n  help: {help}")]
+    #[error("{message}")]
     Told {
         /// What is wrong.
         message: String,
@@ -66,13 +66,31 @@ pub enum Error {
         help: String,
     },
     /// Another build of this project is running.
-    #[error(
-        "another build of this project is running\n  help: wait for it to end, or give this one a project folder of its own"
-    )]
+    #[error("another build of this project is running")]
     Busy,
 }
 
 impl Error {
+    /// What to do about it, where there is something: also what the error inside has to say to that.
+    #[must_use]
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::Archive(source) => source.hint(),
+            Self::Resolve { source, .. } => source.hint(),
+            Self::Step { source, .. } => source.hint(),
+            Self::Pack(source) => source.hint(),
+            Self::Store(source) => source.hint().map(str::to_owned),
+            Self::BootSet(source) => source.hint().map(str::to_owned),
+            Self::Told { help, .. } => Some(help.clone()),
+            Self::Busy => {
+                Some("wait for it to end, or give this one a project folder of its own".to_owned())
+            }
+            // These two say it in their messages.
+            Self::Recipe(_) | Self::Rootfs(_) => None,
+            Self::Index(_) | Self::Io { .. } => None,
+        }
+    }
+
     pub(crate) fn io(
         what: &'static str,
         path: impl Into<PathBuf>,
@@ -83,12 +101,5 @@ impl Error {
 
     pub(crate) fn told(message: impl Into<String>, help: impl Into<String>) -> Self {
         Self::Told { message: message.into(), help: help.into() }
-    }
-}
-
-fn with_hint(error: &dyn std::fmt::Display, hint: Option<String>) -> String {
-    match hint {
-        Some(hint) => format!("{error}\n  help: {hint}"),
-        None => error.to_string(),
     }
 }

@@ -124,9 +124,16 @@ pub fn prepare(
         }
     }
     let store = project.store()?;
+    let named = store.targets()?;
     for target in crate::plan::targets(recipe) {
-        if let Some(record) = steps::record(&store, &target)? {
-            given.have.insert(target, record);
+        match steps::record(&store, &target)? {
+            Some(record) => {
+                given.have.insert(target, record);
+            }
+            None if named.contains(&target.to_string()) => {
+                given.broken.insert(target);
+            }
+            None => {}
         }
     }
     Ok((plan(recipe, lock, &given, wanted)?, given))
@@ -155,8 +162,10 @@ pub fn execute(
     }
     let store = project.store()?;
     for step in plan.steps.iter().filter(|step| !step.runs()) {
-        let size = store.get(&step.target.to_string())?.map_or(0, |artifact| artifact.layer().size);
-        progress(Event::Unchanged { target: step.target.to_string(), size });
+        progress(Event::Unchanged {
+            target: step.target.to_string(),
+            size: size(&store, &given, step)?,
+        });
     }
     fetch(project, recipe, lock, &plan, progress)?;
     let signer = Signer::load(&signing::path(project.folder()))?;
@@ -180,6 +189,15 @@ pub fn execute(
         unchanged: unchanged.map(|step| step.target.clone()).collect(),
         left_out: plan.left_out,
     })
+}
+
+/// What a step tells as the size of what it made: for a boot set that of its layers, which a node fetches.
+fn size(store: &Store, given: &Given, step: &Step) -> Result<u64, Error> {
+    if let (Target::Set(_), Some(record)) = (&step.target, given.have.get(&step.target)) {
+        return Ok(record.unpacked);
+    }
+    let artifact = store.get(&step.target.to_string())?;
+    Ok(artifact.map_or(0, |artifact| artifact.manifest.layers.iter().map(|layer| layer.size).sum()))
 }
 
 /// Fetches the packages that steps which must run will read.

@@ -7,6 +7,7 @@
 //! - [`execute`](mod@execute): runs the steps that must run, side by side where they do not depend on each other.
 //! - [`export`]: what is in the store in its ancestor's form.
 //! - [`signing`]: the keys of boot sets.
+//! - [`verify`](mod@verify): is what the store holds what it says it is?
 //! - [`Project`]: the folders of a project, and the lock that keeps two builds apart.
 //!
 //! Does not know how anything is shown to a person (that is told in [`Event`]s), nor the network beyond the archive's fetcher.
@@ -24,6 +25,7 @@ pub mod signing;
 pub mod sources;
 mod steps;
 mod transactions;
+pub mod verify;
 
 pub use error::Error;
 pub use event::Event;
@@ -32,3 +34,4 @@ pub use lock::lock;
 pub use plan::{Plan, Step, Target, plan};
 pub use project::{Options, Project};
 pub use record::Record;
+pub use verify::verify;

@@ -1,6 +1,6 @@
 //! The steps of a build, and why each must run. Pure: it reads nothing but what it is given.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::str::FromStr;
 
@@ -80,6 +80,8 @@ pub struct Given {
     pub signer: Option<String>,
     /// What the store has.
     pub have: BTreeMap<Target, Record>,
+    /// What the store names, but has not whole.
+    pub broken: BTreeSet<Target>,
 }
 
 /// One step.
@@ -169,23 +171,35 @@ pub fn targets(recipe: &Recipe) -> Vec<Target> {
     all
 }
 
+/// Says so if the recipe does not describe `target`.
+///
+/// # Errors
+/// It does not; near names are suggested.
+pub fn known(recipe: &Recipe, target: &Target) -> Result<(), Error> {
+    let all = targets(recipe);
+    if all.contains(target) {
+        return Ok(());
+    }
+    let names: Vec<String> = all.iter().map(ToString::to_string).collect();
+    let near =
+        overboot_recipe::near(&target.to_string(), names.iter().map(String::as_str)).join(", ");
+    let help = if near.is_empty() {
+        format!("it has: {}", names.join(", "))
+    } else {
+        format!("did you mean {near}?")
+    };
+    Err(Error::told(format!("the recipe has no {target}"), help))
+}
+
 /// The steps to `wanted` (nothing: everything), in an order in which they can be carried out.
 ///
 /// # Errors
 /// A target that the recipe does not describe.
 pub fn plan(recipe: &Recipe, lock: &Lock, given: &Given, wanted: &[Target]) -> Result<Plan, Error> {
-    let all = targets(recipe);
-    if let Some(unknown) = wanted.iter().find(|target| !all.contains(target)) {
-        let names: Vec<String> = all.iter().map(ToString::to_string).collect();
-        let near = overboot_recipe::near(&unknown.to_string(), names.iter().map(String::as_str))
-            .join(", ");
-        let help = if near.is_empty() {
-            format!("it has: {}", names.join(", "))
-        } else {
-            format!("did you mean {near}?")
-        };
-        return Err(Error::told(format!("the recipe has no {unknown}"), help));
+    for target in wanted {
+        known(recipe, target)?;
     }
+    let all = targets(recipe);
     let mut planner = Planner { recipe, lock, given, plan: Plan::default() };
     for target in if wanted.is_empty() { &all } else { wanted } {
         planner.add(target);
@@ -247,6 +261,9 @@ impl Planner<'_> {
         };
         let key = inputs.key();
         let why = match self.given.have.get(target) {
+            None if self.given.broken.contains(target) => {
+                vec!["what the store has of it is not whole".to_owned()]
+            }
             None => vec!["not built yet".to_owned()],
             Some(record) if record.key != key => differences(&record.inputs, inputs.map()),
             // A set names its parts by digest: a part that was lost and is made again may be another one.

@@ -165,6 +165,14 @@ impl Store {
         index.find(target).map(|entry| self.artifact(target, entry)).transpose()
     }
 
+    /// The names of all artifacts. Whether they are whole is not looked at.
+    ///
+    /// # Errors
+    /// [`Error::Document`], [`Error::File`].
+    pub fn targets(&self) -> Result<Vec<String>, Error> {
+        Ok(self.index()?.manifests.iter().filter_map(layout::name).map(str::to_owned).collect())
+    }
+
     /// All artifacts, by name. Manifests that another tool put there without a name are left out.
     ///
     /// # Errors

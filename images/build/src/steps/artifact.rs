@@ -1,5 +1,6 @@
 //! An image and its record into the store.
 
+use overboot_digest::Digest;
 use overboot_store::{ArtifactManifest, BlobWriter, Layer, Store};
 
 use crate::error::Error;
@@ -60,16 +61,23 @@ pub(crate) fn publish_layers(
     Ok(())
 }
 
-/// The record of what the store has under a target's name; nothing where it has none, or one that is not of ours.
+/// The record of what the store has under a target's name; nothing where it has none, one that is not of ours, or one that is
+/// not whole: then it is built again, which puts it right.
 pub(crate) fn record(store: &Store, target: &Target) -> Result<Option<Record>, Error> {
-    let Some(artifact) = store.get(&target.to_string())? else { return Ok(None) };
+    use overboot_store::Error::{Blob, Manifest};
+    let artifact = match store.get(&target.to_string()) {
+        Ok(Some(artifact)) => artifact,
+        Ok(None) | Err(Blob { .. } | Manifest { .. }) => return Ok(None),
+        Err(error) => return Err(error.into()),
+    };
     let Some(record) = artifact.record() else { return Ok(None) };
     let whole = artifact.manifest.layers.iter().all(|layer| store.has_blob(layer.descriptor()));
     if !whole {
         return Ok(None);
     }
-    let path = store.blob_path(&record.digest);
-    Ok(fs_err::read(path).ok().and_then(|bytes| serde_json::from_slice(&bytes).ok()))
+    let bytes = fs_err::read(store.blob_path(&record.digest)).ok();
+    let bytes = bytes.filter(|bytes| Digest::of(bytes) == record.digest);
+    Ok(bytes.and_then(|bytes| serde_json::from_slice(&bytes).ok()))
 }
 
 /// `application/vnd.overboot.base.v1`.

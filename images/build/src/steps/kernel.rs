@@ -38,13 +38,14 @@ pub(crate) fn kernel(context: &Context<'_>, step: &Step) -> Result<u64, Error> {
 }
 
 pub(crate) fn modules(context: &Context<'_>, step: &Step, name: &str) -> Result<u64, Error> {
-    let kernel = open(context)?;
+    let kernel = open(context, step)?;
     let Some(modules) = context.recipe.modules.get(name) else { return Ok(0) };
     let spec = layer::LayerSpec {
         patterns: &modules.include,
         firmware: None,
         modification_time: time(context),
     };
+    context.log(&step.target)("packing");
     publish(context, step, "squashfs", |out| {
         let options = options(context, Compression::Zstd);
         let (made_layer, packed) = layer::pack(&kernel, &spec, &options, out, &mut |_| {})?;
@@ -60,7 +61,7 @@ pub(crate) fn modules(context: &Context<'_>, step: &Step, name: &str) -> Result<
 }
 
 pub(crate) fn initrd(context: &Context<'_>, step: &Step, name: &str) -> Result<u64, Error> {
-    let kernel = open(context)?;
+    let kernel = open(context, step)?;
     let Some(initrd) = context.recipe.initrds.get(name) else { return Ok(0) };
     let key = |(at, key): (usize, &String)| packing::InitrdFile {
         path: format!("etc/overboot/keys/{at}.pub"),
@@ -79,6 +80,7 @@ pub(crate) fn initrd(context: &Context<'_>, step: &Step, name: &str) -> Result<u
             ..packing::Zstd::default()
         },
     };
+    context.log(&step.target)("packing");
     publish(context, step, "cpio.zst", |out| {
         let packed = packing::pack(&spec, &mut *out)?;
         warn(context, step, &packed.unmatched);
@@ -113,7 +115,8 @@ pub(crate) fn loaders(context: &Context<'_>, step: &Step) -> Result<u64, Error> 
     Ok(size)
 }
 
-fn open(context: &Context<'_>) -> Result<Arc<KernelModules>, Error> {
+fn open(context: &Context<'_>, step: &Step) -> Result<Arc<KernelModules>, Error> {
+    context.log(&step.target)("reading the kernel's modules");
     context.kernel_modules(|| Ok(Kernel::open(&tree::files(context, "kernel")?)?.read_modules()?))
 }
 

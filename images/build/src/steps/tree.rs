@@ -143,7 +143,10 @@ pub(crate) fn sweep(context: &Context<'_>) -> Result<(), Error> {
     for entry in entries {
         let entry = entry.map_err(Error::io("read", &folder))?;
         if !needed.iter().any(|name| entry.file_name() == **name) {
-            overboot_rootfs::remove_tree(&entry.path())?;
+            // Away from its name first: killed half-way, what is left of it would be taken for the whole.
+            let aside = context.project.scratch().join(entry.file_name());
+            fs_err::rename(entry.path(), &aside).map_err(Error::io("remove the tree", &aside))?;
+            overboot_rootfs::remove_tree(&aside)?;
         }
     }
     Ok(())
