@@ -5,13 +5,14 @@
 
 mod commands;
 mod printer;
+mod told;
 mod trial;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::Result;
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, CommandFactory, Parser, Subcommand};
 
 use printer::Printer;
 
@@ -20,7 +21,9 @@ use printer::Printer;
 #[command(
     version,
     max_term_width = 100,
-    after_help = "Begin with: overboot init my-images && cd my-images && overboot build"
+    disable_help_subcommand = true,
+    after_help = "Begin with: overboot init my-images && cd my-images && overboot build\n\n\
+        Exit status: 0 done, 1 failed, 2 wrong usage. What --json prints: docs/json.md"
 )]
 struct Cli {
     #[command(flatten)]
@@ -31,17 +34,18 @@ struct Cli {
 
 /// What every command understands.
 #[derive(Debug, Args)]
+#[command(next_help_heading = "For every command")]
 pub(crate) struct Global {
-    /// The project's folder; otherwise the nearest one above with an overboot.toml.
+    /// The project; otherwise the nearest folder above with an overboot.toml
     #[arg(long, short = 'C', global = true, value_name = "DIR")]
     project: Option<PathBuf>,
-    /// Where packages are kept; several projects may share it. Otherwise in the project.
-    #[arg(long, global = true, env = "OVERBOOT_CACHE", value_name = "DIR")]
+    /// Where packages are kept, for several projects; otherwise in the project
+    #[arg(long, global = true, env = "OVERBOOT_CACHE", hide_env = true, value_name = "DIR")]
     cache: Option<PathBuf>,
-    /// Never touch the network: everything must be in the cache.
+    /// Never touch the network: everything must be in the cache
     #[arg(long, global = true)]
     offline: bool,
-    /// For programs: one JSON object a line instead of words.
+    /// One JSON object a line instead of words, for programs
     #[arg(long, global = true)]
     json: bool,
 }
@@ -60,6 +64,11 @@ enum Command {
 }
 
 fn main() -> ExitCode {
+    if std::env::args_os().len() < 2 {
+        // Nothing was asked for. (With a default from the environment, clap would not notice.)
+        let _ = Cli::command().print_help();
+        return ExitCode::from(2);
+    }
     let cli = Cli::parse();
     let printer = Printer::new(cli.global.json);
     match run(cli, &printer) {
@@ -73,7 +82,7 @@ fn main() -> ExitCode {
 
 fn run(cli: Cli, printer: &Printer) -> Result<ExitCode> {
     match cli.command {
-        Command::Init(args) => commands::init::run(&args, printer),
+        Command::Init(args) => commands::init::run(&cli.global, &args, printer),
         Command::Lock(args) => commands::lock::run(&cli.global, &args, printer),
         Command::Plan(args) => commands::plan::run(&cli.global, &args, printer),
         Command::Build(args) => commands::build::run(&cli.global, &args, printer),

@@ -12,6 +12,12 @@ use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 use overboot_build::Event;
 use serde::Serialize;
 
+use crate::told;
+
+/// What to do about a full disk.
+const FULL: &str =
+    "free some space there and run it again; nothing that was there before has changed";
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Way {
     Bars,
@@ -29,7 +35,10 @@ pub(crate) struct Printer {
 
 impl Printer {
     pub(crate) fn new(json: bool) -> Self {
-        let plain = std::env::var_os("NO_PROGRESS").is_some() || !std::io::stderr().is_terminal();
+        // A dumb terminal cannot go back to a line above.
+        let dumb = std::env::var_os("TERM").is_none_or(|kind| kind == "dumb");
+        let plain =
+            dumb || std::env::var_os("NO_PROGRESS").is_some() || !std::io::stderr().is_terminal();
         let way = match (json, plain) {
             (true, _) => Way::Json,
             (false, true) => Way::Lines,
@@ -82,17 +91,23 @@ impl Printer {
         let message = error.to_string();
         let causes = error.chain().skip(1).map(ToString::to_string);
         let causes: Vec<String> = causes.filter(|cause| !message.contains(cause)).collect();
-        if self.is_json() {
-            let value = serde_json::json!({"event": "error", "message": error.to_string(), "causes": causes});
-            println!("{value}");
-        }
-        let mut text = format!("error: {error}");
-        for cause in causes {
+        let mut text = format!("error: {message}");
+        for cause in &causes {
             text.push_str(&format!("\n  because: {}", cause.replace('\n', "\n  ")));
         }
         // Wherever it happens, also inside a maintainer script, this is what the system says, and it has one remedy.
-        if text.contains("No space left on device") && !text.contains("help: ") {
-            text.push_str("\n  help: free some space there and run it again; nothing that was there before has changed");
+        let full = text.contains("No space left on device").then_some(FULL);
+        let help = told::hint(error).or(full.map(str::to_owned));
+        // Some messages end with their help: one for each mistake in a recipe, say.
+        let help = help.filter(|_| !text.contains("help: "));
+        if self.is_json() {
+            let value = serde_json::json!({
+                "event": "error", "message": message, "causes": causes, "help": help,
+            });
+            println!("{value}");
+        }
+        if let Some(help) = help {
+            text.push_str(&format!("\n  help: {help}"));
         }
         eprintln!("{text}");
     }
@@ -116,7 +131,7 @@ impl Printer {
             Event::Started { target, .. } => {
                 let bar = self.bars.add(ProgressBar::new_spinner());
                 let style =
-                    ProgressStyle::with_template("{spinner} {prefix:20} {elapsed:>4} {wide_msg}");
+                    ProgressStyle::with_template("{spinner} {prefix:24} {elapsed:>4} {wide_msg}");
                 bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_spinner()));
                 bar.set_prefix(target.clone());
                 bar.enable_steady_tick(Duration::from_millis(120));
@@ -129,7 +144,8 @@ impl Printer {
             }
             Event::Fetching { bytes, .. } => {
                 let bar = self.bars.add(ProgressBar::new(*bytes));
-                let template = "  {prefix:20} {bar:30} {bytes:>10} of {total_bytes}";
+                let template =
+                    "  {prefix:24} {decimal_bytes:>9} of {decimal_total_bytes} {wide_bar}";
                 let style = ProgressStyle::with_template(template);
                 bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
                 bar.set_prefix("packages");
@@ -169,11 +185,11 @@ fn line(event: &Event) -> Option<String> {
         }
         Event::Started { target, why } => format!("  {target:<24} {}", why.join("; ")),
         Event::Finished { target, milliseconds, size: bytes } => {
-            let bytes = bytes.map(size).unwrap_or_default();
-            format!("  {target:<24} done in {}   {bytes}", seconds(*milliseconds))
+            let took = seconds(*milliseconds);
+            format!("  {target:<24} done in {took:>7} {:>9}", bytes.map(size).unwrap_or_default())
         }
         Event::Unchanged { target, size: bytes } => {
-            format!("  {target:<24} unchanged   {}", size(*bytes))
+            format!("  {target:<24} unchanged       {:>9}", size(*bytes))
         }
         Event::Progress { .. } | Event::Fetched { .. } => return None,
     })

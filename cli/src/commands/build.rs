@@ -10,10 +10,11 @@ use super::project;
 use crate::Global;
 use crate::printer::{Printer, seconds};
 
-/// Build what the recipe describes, as far as it is not built yet.
+/// Build what the recipe describes, as far as it is not built yet
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// kernel, ipxe, modules/NAME, initrd/NAME, base/NAME, overlay/NAME or set/NAME; otherwise everything.
+    /// kernel, ipxe, modules/NAME, initrd/NAME, base/NAME, overlay/NAME or set/NAME; otherwise all
+    #[arg(value_name = "TARGET")]
     targets: Vec<Target>,
 }
 

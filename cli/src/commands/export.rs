@@ -4,7 +4,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use overboot_build::Target;
 use overboot_recipe::Recipe;
 use overboot_store::{Artifact, Store};
@@ -12,8 +12,9 @@ use overboot_store::{Artifact, Store};
 use super::project;
 use crate::Global;
 use crate::printer::{Printer, size};
+use crate::told::told;
 
-/// Write an artifact of the store as a plain file, for any boot server.
+/// Write an artifact of the store as a plain file, for any boot server
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// kernel, modules/NAME, initrd/NAME, base/NAME, overlay/NAME or set/NAME; ipxe gives a folder of loaders.
@@ -26,9 +27,13 @@ pub(crate) struct Args {
 pub(crate) fn run(global: &Global, args: &Args, printer: &Printer) -> Result<ExitCode> {
     let target = args.target.clone();
     let (project, recipe) = project::open(global)?;
-    let store = Store::open(project.store_folder())?;
+    let store = project::store(&project)?;
     let Some(artifact) = store.get(&target.to_string())? else {
-        bail!("{target} is not in the store\n  help: run `overboot build {target}`");
+        overboot_build::plan::known(&recipe, &target)?;
+        return Err(told(
+            format!("{target} is not in the store"),
+            format!("run `overboot build {target}`"),
+        ));
     };
     let file = args.file.clone().unwrap_or_else(|| PathBuf::from(default_name(&target)));
     if target == Target::Ipxe {
@@ -92,7 +97,7 @@ fn cpio_gz(
     if !lost.is_empty() {
         printer.note(format!("cpio has no capabilities: {} lost theirs.", lost.join(", ")));
     }
-    printer.json(&serde_json::json!({"file": file, "size": bytes, "lost_capabilities": lost}));
+    printer.json(&serde_json::json!({"event": "exported", "file": file, "size": bytes, "lost_capabilities": lost}));
     printer.result(format!("{}  {}", file.display(), size(bytes)));
     Ok(ExitCode::SUCCESS)
 }
@@ -111,7 +116,7 @@ fn write(
             .with_context(|| format!("cannot write {}", file.display()))?;
         Ok(())
     })?;
-    printer.json(&serde_json::json!({"file": file, "size": layer.size, "digest": layer.digest}));
+    printer.json(&serde_json::json!({"event": "exported", "file": file, "size": layer.size, "digest": layer.digest}));
     printer.result(format!("{}  {}  {}", file.display(), size(layer.size), layer.digest));
     Ok(())
 }
@@ -120,6 +125,10 @@ fn write(
 fn aside(file: &Path, write: impl FnOnce(&mut std::fs::File) -> Result<()>) -> Result<u64> {
     let folder =
         file.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    if !folder.is_dir() {
+        let message = format!("there is no folder {}", folder.display());
+        return Err(told(message, "make it, or name a file in another"));
+    }
     let mut aside = tempfile::NamedTempFile::new_in(folder)
         .with_context(|| format!("cannot write into {}", folder.display()))?;
     write(aside.as_file_mut())?;

@@ -4,32 +4,54 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use overboot_build::signing::{self, Signer};
 use overboot_recipe::{Recipe, project};
 
+use crate::Global;
 use crate::printer::Printer;
+use crate::told::told;
 
-/// Write a commented project: a recipe that builds as it is, and the keys that sign what it boots.
+/// Write a new project: a recipe that builds as it is, and its keys
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// The folder, which is made where it is missing.
-    #[arg(default_value = ".")]
-    folder: PathBuf,
+    /// The folder, which is made where it is missing; otherwise this one
+    #[arg(value_name = "DIR")]
+    folder: Option<PathBuf>,
 }
 
-pub(crate) fn run(args: &Args, printer: &Printer) -> Result<ExitCode> {
-    let folder = &args.folder;
+pub(crate) fn run(global: &Global, args: &Args, printer: &Printer) -> Result<ExitCode> {
+    // As with `git -C`: the one folder is seen from the other.
+    let folder = match (&global.project, &args.folder) {
+        (Some(project), Some(folder)) => project.join(folder),
+        (Some(folder), None) | (None, Some(folder)) => folder.clone(),
+        (None, None) => PathBuf::from("."),
+    };
     if folder.join(Recipe::FILE).exists() {
-        bail!(
-            "{} is there already\n  help: name another folder, or edit what is there",
-            folder.join(Recipe::FILE).display()
-        );
+        return Err(told(
+            format!("{} is there already: this is a project", folder.join(Recipe::FILE).display()),
+            "name another folder, or edit what is there",
+        ));
     }
-    fs_err::create_dir_all(folder)?;
-    let name = name(folder)?;
-    let key = signing::path(folder);
-    let signer = match Signer::load(&key)? {
+    fs_err::create_dir_all(&folder)?;
+    let name = name(&folder)?;
+    let key = signing::path(&folder);
+    let before = Signer::load(&key)?;
+    let contents = |file: &project::ProjectFile, key: &str| {
+        file.contents.replace("@NAME@", &name).replace("@KEY@", key)
+    };
+    // Files of somebody else are not written over. Those of an `init` that was interrupted are the same.
+    for file in project::FILES {
+        let path = folder.join(file.path);
+        let ours = contents(file, "");
+        if path.exists() && fs_err::read(&path)? != ours.as_bytes() {
+            return Err(told(
+                format!("{} is there already", path.display()),
+                "name another folder, or move that file out of the way",
+            ));
+        }
+    }
+    let signer = match before {
         Some(signer) => signer,
         None => Signer::create(&key)?,
     };
@@ -38,18 +60,22 @@ pub(crate) fn run(args: &Args, printer: &Printer) -> Result<ExitCode> {
         if let Some(parent) = path.parent() {
             fs_err::create_dir_all(parent)?;
         }
-        let contents = file.contents.replace("@NAME@", &name).replace("@KEY@", &signer.public());
         let aside = path.with_extension("new");
-        fs_err::write(&aside, contents)?;
+        fs_err::write(&aside, contents(file, &signer.public()))?;
         fs_err::set_permissions(&aside, std::fs::Permissions::from_mode(file.mode))?;
         fs_err::rename(&aside, &path)?;
     }
-    printer.json(&serde_json::json!({"project": folder, "name": name, "key": signer.public()}));
+    printer.json(&serde_json::json!({
+        "event": "initialised", "project": folder, "name": name, "key": signer.public(),
+    }));
+    let enter = match args.folder.as_ref().or(global.project.as_ref()) {
+        Some(_) => format!("  cd {}\n", folder.display()),
+        None => String::new(),
+    };
     printer.result(format!(
-        "{} is a project now. Its recipe is overboot.toml; its private key, {}, stays with you.\n\n  cd {}\n  overboot build\n  overboot try discovery",
-        folder.display(),
-        key.display(),
-        folder.display()
+        "{} is a project now. Its recipe is overboot.toml.\nIts private key, {}, stays with you.\n\n{enter}  overboot build\n  overboot try discovery",
+        if folder == Path::new(".") { "This folder".into() } else { folder.to_string_lossy() },
+        key.strip_prefix(&folder).unwrap_or(&key).display(),
     ));
     Ok(ExitCode::SUCCESS)
 }

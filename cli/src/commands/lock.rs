@@ -9,7 +9,7 @@ use super::project;
 use crate::Global;
 use crate::printer::{Printer, size};
 
-/// Resolve the recipe's packages and write them to overboot.lock, to the byte.
+/// Resolve the recipe's packages, and pin them to the byte in overboot.lock
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// Take what the archive has today, though the lock is what the recipe asks for.
@@ -26,7 +26,7 @@ pub(crate) fn run(global: &Global, args: &Args, printer: &Printer) -> Result<Exi
         project::lock(&project, &recipe, printer)?
     };
     let changed = before.as_ref() != Some(&lock);
-    printer.json(&serde_json::json!({"changed": changed, "packages": lock.packages.len()}));
+    printer.json(&serde_json::json!({"event": "locked", "changed": changed, "packages": lock.packages.len()}));
     if !changed {
         printer.result("overboot.lock is up to date.");
         return Ok(ExitCode::SUCCESS);

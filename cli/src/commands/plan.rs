@@ -10,10 +10,11 @@ use super::project;
 use crate::Global;
 use crate::printer::Printer;
 
-/// Show what a build would do and, for each step, why it must run.
+/// Show what a build would do and, for each step, why it must run
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// kernel, ipxe, modules/NAME, initrd/NAME, base/NAME, overlay/NAME or set/NAME; otherwise everything.
+    /// kernel, ipxe, modules/NAME, initrd/NAME, base/NAME, overlay/NAME or set/NAME; otherwise all
+    #[arg(value_name = "TARGET")]
     targets: Vec<Target>,
 }
 
@@ -23,7 +24,7 @@ pub(crate) fn run(global: &Global, args: &Args, printer: &Printer) -> Result<Exi
     let (plan, _) = prepare(&project, &recipe, &lock, project::NODE, &args.targets)?;
     for step in &plan.steps {
         printer.json(&serde_json::json!({
-            "target": step.target.to_string(), "key": step.key, "run": step.runs(), "why": step.why,
+            "event": "step", "target": step.target.to_string(), "key": step.key, "run": step.runs(), "why": step.why,
         }));
     }
     printer.result(plan.to_string().trim_end());

@@ -5,9 +5,11 @@ use std::path::PathBuf;
 use anyhow::{Context, Result};
 use overboot_build::{Options, Project};
 use overboot_recipe::{Lock, Recipe};
+use overboot_store::Store;
 
 use crate::Global;
 use crate::printer::Printer;
+use crate::told::told;
 
 /// The node program that goes into every initrd: built with this program, from the same sources.
 pub(crate) const NODE: &[u8] = include_bytes!(env!("OVERBOOT_NODE"));
@@ -28,6 +30,16 @@ pub(crate) fn open(global: &Global) -> Result<(Project, Recipe)> {
         ..Options::default()
     };
     Ok((Project::open(&folder, options)?, recipe))
+}
+
+/// The store, which a build has made.
+pub(crate) fn store(project: &Project) -> Result<Store> {
+    let folder = project.store_folder();
+    let store = folder.exists().then(|| Store::open(&folder)).transpose()?;
+    match store {
+        Some(store) if !store.targets()?.is_empty() => Ok(store),
+        _ => Err(told("there are no images yet", "run `overboot build`")),
+    }
 }
 
 /// The lock: the one that is there if it is what the recipe wants, otherwise a new one, which is saved.

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use overboot_recipe::{Serve, ServeDhcp};
 use overboot_server::{Dhcp, Network, Server, ServerConfig};
 use tokio::signal::unix::{SignalKind, signal};
@@ -15,8 +15,9 @@ use tracing_subscriber::EnvFilter;
 use super::project;
 use crate::Global;
 use crate::printer::Printer;
+use crate::told::told;
 
-/// Boot machines: DHCP or ProxyDHCP, TFTP, HTTP, the API and the web page.
+/// Boot machines: DHCP or ProxyDHCP, TFTP, HTTP, API, web page
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// Where HTTP listens; otherwise as the recipe says, or 0.0.0.0:9090.
@@ -71,14 +72,7 @@ pub(crate) fn run(global: &Global, args: &Args, printer: &Printer) -> Result<Exi
 async fn serve(config: ServerConfig, printer: &Printer) -> Result<()> {
     let mut key = signal(SignalKind::interrupt()).context("listening for signals")?;
     let mut told = signal(SignalKind::terminate()).context("listening for signals")?;
-    let mut running = Server::start(config).await.map_err(|error| {
-        let hint = error.hint().map(|hint| format!("  help: {hint}"));
-        let error = anyhow::Error::from(error);
-        match hint {
-            Some(hint) => error.context(format!("the server does not start\n{hint}")),
-            None => error.context("the server does not start"),
-        }
-    })?;
+    let mut running = Server::start(config).await.context("the server does not start")?;
     printer.json(&serde_json::json!({
         "event": "serving", "http": running.http_addr().to_string(), "url": running.url(),
     }));
@@ -118,9 +112,10 @@ fn config(recipe: &Serve, args: &Args, state: PathBuf, store: PathBuf) -> Result
 fn dhcp(wanted: ServeDhcp, served: Option<(String, Ipv4Addr)>, recipe: &Serve) -> Result<Dhcp> {
     match (wanted, served) {
         (ServeDhcp::Off, _) => Ok(Dhcp::Off),
-        (_, None) => {
-            bail!("DHCP needs an interface\n  help: give --interface, or interface = in [serve]")
-        }
+        (_, None) => Err(told(
+            "DHCP needs an interface",
+            "give --interface, or `interface` in [serve] of overboot.toml",
+        )),
         (ServeDhcp::Proxy, Some((interface, address))) => Ok(Dhcp::Proxy { interface, address }),
         (ServeDhcp::Server { first, last, prefix }, Some((interface, address))) => {
             let network = Network {
@@ -161,13 +156,13 @@ fn address_of(interface: &str) -> Result<Ipv4Addr> {
         IpAddr::V4(address) => Some(address),
         IpAddr::V6(_) => None,
     });
-    found.with_context(|| {
+    found.ok_or_else(|| {
         let mut names: Vec<&str> = all.iter().map(|address| address.name.as_str()).collect();
+        names.sort_unstable();
         names.dedup();
-        format!(
-            "no interface {interface} with an IPv4 address (with addresses there are: {})\n  help: give it one; \
-             machines will boot from there",
-            names.join(", ")
+        told(
+            format!("there is no interface {interface} with an IPv4 address"),
+            format!("give it one, or name another: {}", names.join(", ")),
         )
     })
 }

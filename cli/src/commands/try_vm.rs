@@ -1,9 +1,9 @@
 //! `overboot try`: do the images boot?
 
 use std::process::ExitCode;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use clap::ValueEnum;
 use overboot_bootset::BootSet;
 use overboot_store::Store;
@@ -12,9 +12,10 @@ use overboot_vm::{AccelChoice, choose_accel};
 use super::project;
 use crate::Global;
 use crate::printer::Printer;
+use crate::told::told;
 use crate::trial::{Outcome, Report, Trial, Work, temporary};
 
-/// Boot overlays in virtual machines on this computer, over the path that real machines take: pass or fail.
+/// Boot overlays in virtual machines here, the way real machines boot
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// The overlays; otherwise discovery, or the only one there is.
@@ -61,10 +62,13 @@ enum Firmware {
     /// SeaBIOS, with the network card's iPXE ROM.
     Bios,
     /// OVMF, by PXE. Not yet.
+    #[value(hide = true)]
     Uefi,
     /// OVMF, by HTTP boot. Not yet.
+    #[value(hide = true)]
     Http,
     /// OVMF with Secure Boot. Not yet.
+    #[value(hide = true)]
     Secureboot,
 }
 
@@ -80,13 +84,13 @@ const KERNEL_MEMORY_MIB: u64 = 160;
 
 pub(crate) fn run(global: &Global, args: &Args, printer: &Printer) -> Result<ExitCode> {
     if args.firmware != Firmware::Bios {
-        bail!(
-            "only --firmware bios can be tried for now; machines with UEFI can be booted by `overboot serve`"
-        );
+        return Err(told(
+            "only --firmware bios can be tried for now",
+            "machines with UEFI can be booted by `overboot serve`",
+        ));
     }
     let (project, _) = project::open(global)?;
-    let store = Store::open(project.store_folder())
-        .context("there are no images yet\n  help: run `overboot build`")?;
+    let store = project::store(&project)?;
     let sets = chosen(&store, &args.overlays)?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
@@ -97,7 +101,6 @@ pub(crate) fn run(global: &Global, args: &Args, printer: &Printer) -> Result<Exi
     let mut passed = true;
     for name in sets {
         let set = read(&store, &name)?;
-        let begun = Instant::now();
         let trial = Trial {
             work: work(args, &name),
             store: store.dir().to_owned(),
@@ -108,7 +111,6 @@ pub(crate) fn run(global: &Global, args: &Args, printer: &Printer) -> Result<Exi
             set: name,
         };
         let outcome = runtime.block_on(trial.run(&report))?;
-        report.ended(&trial.set, &outcome, begun.elapsed().as_secs_f64());
         passed &= outcome == Outcome::Passed;
         if outcome == Outcome::Interrupted {
             break;
@@ -128,19 +130,19 @@ fn chosen(store: &Store, named: &[String]) -> Result<Vec<String>> {
     for name in named {
         let name = name.strip_prefix("overlay/").unwrap_or(name);
         if !there.contains(&name) {
-            bail!(
-                "there is no boot set {name} (there are: {})\n  help: run `overboot build set/{name}`",
-                known()
-            );
+            return Err(told(
+                format!("there is no boot set {name} (there are: {})", known()),
+                format!("run `overboot build set/{name}`"),
+            ));
         }
     }
     match (named, there.as_slice()) {
         ([], [only]) => Ok(vec![(*only).to_owned()]),
         ([], all) if all.contains(&DISCOVERY) => Ok(vec![DISCOVERY.to_owned()]),
-        ([], _) => bail!(
-            "which overlay? There are: {}\n  help: build them with `overboot build`, and name one",
-            known()
-        ),
+        ([], _) => Err(told(
+            format!("which overlay? There are: {}", known()),
+            "build them with `overboot build`, and name one",
+        )),
         (named, _) => Ok(named
             .iter()
             .map(|name| name.strip_prefix("overlay/").unwrap_or(name).to_owned())
@@ -182,10 +184,7 @@ fn accel(
     };
     let dir = temporary()?;
     let kernel = store.blob_path(&set.kernel.digest);
-    let choice = choose_accel(wanted, &kernel, dir.path()).map_err(|error| {
-        let hint = error.hint().map(|hint| format!("\n  help: {hint}")).unwrap_or_default();
-        anyhow::anyhow!("{error}{hint}")
-    })?;
+    let choice = choose_accel(wanted, &kernel, dir.path())?;
     if let Some(reason) = &choice.fallback {
         printer.json(&serde_json::json!({ "event": "fallback", "to": "TCG", "reason": reason }));
         printer.note(format!(

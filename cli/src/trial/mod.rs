@@ -84,6 +84,7 @@ struct Bed {
 impl Trial {
     /// Boots, watches, and says how it ended. Whatever happens, nothing is left behind.
     pub(crate) async fn run(&self, report: &Report<'_>) -> Result<Outcome> {
+        let begun = Instant::now();
         let dir = temporary()?;
         let server = self.server(dir.path()).await?;
         let (machine, ssh_port) = self.machine(&server, dir.path())?;
@@ -93,6 +94,10 @@ impl Trial {
         report.started(self, bed.server.http_addr());
         let mut interrupt = Interrupt::listen()?;
         let outcome = self.watch(&bed, report, &mut interrupt).await;
+        if let Ok(outcome) = &outcome {
+            report.console(&bed.lines);
+            report.ended(&self.set, outcome, begun.elapsed().as_secs_f64());
+        }
         if self.keep
             && let Ok(Outcome::Passed | Outcome::Failed(_)) = &outcome
         {
@@ -136,10 +141,7 @@ impl Trial {
                 forwards: vec![Forward::loopback(ssh_port, 22)],
             },
         });
-        let machine = Machine::start(&config, dir).map_err(|error| {
-            let hint = error.hint().map(|hint| format!("\n  help: {hint}")).unwrap_or_default();
-            anyhow::anyhow!("the virtual machine did not start: {error}{hint}")
-        })?;
+        let machine = Machine::start(&config, dir).context("the virtual machine did not start")?;
         Ok((machine, ssh_port))
     }
 

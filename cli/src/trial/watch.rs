@@ -95,9 +95,9 @@ impl Watch {
 
     fn event(&self, event: &BootEvent, kernel: Option<i64>) -> Line {
         let mut detail = event.error.clone().or_else(|| event.detail.clone()).unwrap_or_default();
-        if let Some(bytes) = event.bytes {
-            let separator = if detail.is_empty() { "" } else { ", " };
-            detail = format!("{detail}{separator}{}", crate::printer::size(bytes));
+        // A node that has something to say of what it fetched says how much it was.
+        if let (true, Some(bytes)) = (detail.is_empty(), event.bytes) {
+            detail = crate::printer::size(bytes);
         }
         Line {
             at: happened(event, kernel).since(self.since),
@@ -116,6 +116,11 @@ impl Watch {
             if !task.started() || !self.ended.insert(task.instance_id.to_string()) {
                 continue;
             }
+            // What another task waits for is part of the graph's course.
+            let failed = task.state != Status::Succeeded
+                && task.terminal_on_states.contains(&task.state)
+                && !task.ignore_failure;
+            let excused = if failed || task.state == Status::Succeeded { "" } else { " (allowed)" };
             let reason = task.error.as_deref().unwrap_or_default();
             let separator = if reason.is_empty() { "" } else { ": " };
             lines.push(Line {
@@ -123,11 +128,8 @@ impl Watch {
                     .task_end_time
                     .map_or_else(|| self.started.elapsed(), |end| end.since(self.since)),
                 what: "task".to_owned(),
-                detail: format!("{} {}{separator}{reason}", task.label, task.state),
-                // What another task waits for is part of the graph's course.
-                failed: task.state != Status::Succeeded
-                    && task.terminal_on_states.contains(&task.state)
-                    && !task.ignore_failure,
+                detail: format!("{} {}{excused}{separator}{reason}", task.label, task.state),
+                failed,
             });
         }
     }
