@@ -1,29 +1,17 @@
 //! Builds the node program, which `overboot build` puts into every initrd: static, small, from the same sources as the rest.
 //!
 //! A cargo within cargo, since the node program needs another target directory (its dependencies are linked statically) and
-//! another profile. Its target directory lies beside ours, so that it is built once.
+//! another profile. Its target directory lies beside ours, so that it is built once. What it was made from is known from that
+//! cargo: a change there, and none elsewhere, runs this again.
 
-use std::env;
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-
-/// What the node program is made from: a change in any of these makes another one.
-const SOURCES: [&str; 8] = [
-    "boot/node",
-    "boot/wire",
-    "images/bootset",
-    "formats/cpio",
-    "formats/dhcp",
-    "formats/digest",
-    "formats/kmod",
-    "Cargo.lock",
-];
+use std::{env, fs};
 
 fn main() {
-    let workspace = PathBuf::from(variable("CARGO_MANIFEST_DIR")).join("..");
-    for source in SOURCES {
-        println!("cargo::rerun-if-changed={}", workspace.join(source).display());
-    }
+    let own = PathBuf::from(variable("CARGO_MANIFEST_DIR"));
+    let workspace = own.parent().unwrap_or(&own);
     // Whoever packages this program for a machine without a second cargo run builds the node program first.
     println!("cargo::rerun-if-env-changed=OVERBOOT_NODE_PROGRAM");
     if let Some(built) = env::var_os("OVERBOOT_NODE_PROGRAM") {
@@ -36,11 +24,11 @@ fn main() {
     let triple = variable("TARGET");
 
     let status = Command::new(variable("CARGO"))
-        .current_dir(&workspace)
+        .current_dir(workspace)
         .args(["build", "--package", "overboot-node", "--bin", "overboot-node"])
         .args(["--profile", "node", "--locked", "--target", &triple, "--target-dir"])
         .arg(&target_directory)
-        .env("RUSTFLAGS", flags(&workspace))
+        .env("RUSTFLAGS", flags(workspace))
         // What our own cargo has set for its compilers is not meant for this one.
         .env_remove("CARGO_ENCODED_RUSTFLAGS")
         .env_remove("RUSTC_WORKSPACE_WRAPPER")
@@ -53,6 +41,29 @@ fn main() {
     );
     let built = target_directory.join(&triple).join("node").join("overboot-node");
     println!("cargo::rustc-env=OVERBOOT_NODE={}", built.display());
+    for read in read_for(&built, workspace) {
+        println!("cargo::rerun-if-changed={}", read.display());
+    }
+}
+
+/// The files that a program was made from: its sources and those of the crates it uses, as cargo has noted them beside it,
+/// and what says how they are built.
+fn read_for(program: &Path, workspace: &Path) -> BTreeSet<PathBuf> {
+    let noted = program.with_extension("d");
+    let text = fs::read_to_string(&noted)
+        .unwrap_or_else(|error| panic!("cannot read {}: {error}", noted.display()));
+    // As make has it: `program: one two`, with a backslash before a space in a name.
+    let (_, files) = text.split_once(": ").unwrap_or_default();
+    let files = files.replace("\\ ", "\0");
+    let sources = files.split_whitespace().map(|file| PathBuf::from(file.replace('\0', " ")));
+    let mut read: BTreeSet<PathBuf> =
+        ["Cargo.toml", "Cargo.lock", "cli/build.rs"].map(|file| workspace.join(file)).into();
+    for source in sources {
+        let manifests = source.ancestors().skip(1).map(|folder| folder.join("Cargo.toml"));
+        read.extend(manifests.take_while(|file| file.starts_with(workspace)).find(|f| f.exists()));
+        read.insert(source);
+    }
+    read
 }
 
 /// Static, and with no path of the machine that built it inside.
