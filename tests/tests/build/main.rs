@@ -3,6 +3,7 @@
 //! - [`fidelity`]: the tree is the one that mmdebstrap makes; dpkg and apt are content with it
 //! - [`reproducible`]: the same bytes again, also when the first try was killed; sizes; nothing is done twice
 //! - [`killed`]: killed at any moment, the next build finishes
+//! - [`damaged`]: what is damaged or lost in the store is found, and made again
 //! - [`refusals`]: bad input, a full disk, no network: said in words, and nothing is changed
 //! - [`project`]: a project and its store, seen from outside; [`small`]: a Debian of a handful of packages
 
@@ -13,6 +14,7 @@
     reason = "a test may panic, says why it is skipped, and has no public side"
 )]
 
+mod damaged;
 mod fidelity;
 mod killed;
 mod project;
