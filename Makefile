@@ -34,7 +34,8 @@ lint: deps
 	$(CARGO) deny --locked check bans licenses sources
 
 bench: build
-	$(CARGO) xtask bench
+	$(CARGO) build --release --locked --quiet --package xtask
+	if [ $$(id -u) = 0 ]; then $(CARGO) xtask bench; else sudo -E env "PATH=$$PATH" $(CARGO) xtask bench; fi
 
 install: build
 	install -D -m 0755 $${CARGO_TARGET_DIR:-target}/release/overboot $(DESTDIR)$(PREFIX)/bin/overboot

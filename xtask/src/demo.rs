@@ -1,9 +1,9 @@
 //! The main job, shown, with the commands that a user would type: a project, its images, a machine that boots them, the two
 //! calls of RackHD's manual, a login, and a table of what came of it.
 
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Lines};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, ChildStdout, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
@@ -16,16 +16,20 @@ pub(crate) fn run() -> Result<()> {
     let overboot = program()?;
     let folder = tempfile::Builder::new().prefix("overboot-demo-").tempdir()?;
     let project = folder.path().join("my-images");
-    let cache = std::env::var_os("OVERBOOT_CACHE")
-        .map_or_else(|| folder.path().join("cache"), PathBuf::from);
 
     title("A project: a recipe that builds as it is");
-    show(Command::new(&overboot).arg("init").arg(&project))?;
+    println!("$ overboot init my-images && cd my-images");
+    run_in(folder.path(), Command::new(&overboot).args(["init", "my-images"]), |line| {
+        println!("{line}");
+    })?;
     title("Its images: kernel, initrd, modules, base, overlay, signed boot sets");
+    println!("$ overboot build");
     let begun = Instant::now();
-    show(
-        Command::new(&overboot).arg("-C").arg(&project).arg("build").env("OVERBOOT_CACHE", &cache),
-    )?;
+    let mut images = Vec::new();
+    run_in(&project, Command::new(&overboot).arg("build"), |line| {
+        println!("{line}");
+        images.extend(Image::of(line));
+    })?;
     let building = begun.elapsed();
 
     title("A machine: iPXE, kernel, init, agent; it discovers itself");
@@ -64,13 +68,30 @@ pub(crate) fn run() -> Result<()> {
     let catalogs = curl(&[&format!("{api}/nodes/{}/catalogs", machine.node)])?;
     let stages = machine.stages.clone();
     drop(machine);
-    table(&overboot, &project, building, &stages, &catalogs)
+    table(&images, building, &stages, &catalogs);
+    Ok(())
+}
+
+/// An image, as `overboot build` tells of it.
+struct Image {
+    target: String,
+    seconds: String,
+    size: String,
+}
+
+impl Image {
+    /// Reads `  kernel     done in 2.7 s   12.1 MB`.
+    fn of(line: &str) -> Option<Self> {
+        let (target, rest) = line.split_once(" done in ")?;
+        let (seconds, size) = rest.split_once(" s ")?;
+        let [target, seconds, size] = [target, seconds, size].map(|text| text.trim().to_owned());
+        Some(Self { target, seconds, size })
+    }
 }
 
 /// The machine of `overboot try --keep`. Ends with this value.
 struct Machine {
     child: Child,
-    lines: std::io::Lines<BufReader<std::process::ChildStdout>>,
     server: String,
     mac: String,
     ssh: u64,
@@ -81,26 +102,22 @@ struct Machine {
 impl Machine {
     fn start(overboot: &Path, project: &Path) -> Result<Self> {
         let mut command = Command::new(overboot);
-        command.arg("-C").arg(project).args([
-            "try",
-            "discovery",
-            "--keep",
-            "--no-console",
-            "--json",
-        ]);
+        command.current_dir(project);
+        command.args(["try", "discovery", "--keep", "--no-console", "--json"]);
         println!("$ overboot try discovery --keep");
         let mut child = command.stdout(Stdio::piped()).spawn().context("overboot try")?;
-        let lines = BufReader::new(child.stdout.take().context("no output")?).lines();
+        let mut lines = BufReader::new(child.stdout.take().context("no output")?).lines();
         let mut machine = Self {
             child,
-            lines,
             server: String::new(),
             mac: String::new(),
             ssh: 0,
             node: String::new(),
             stages: Vec::new(),
         };
-        machine.watch()?;
+        machine.watch(&mut lines)?;
+        // What it tells from now on nobody needs; but a full pipe would halt it.
+        std::thread::spawn(move || lines.for_each(drop));
         let lookups =
             curl(&[&format!("{}/api/current/lookups?q={}", machine.server, machine.mac)])?;
         machine.node = lookups[0]["node"].as_str().context("the machine is no node")?.to_owned();
@@ -108,8 +125,8 @@ impl Machine {
     }
 
     /// Follows the machine until it is kept up.
-    fn watch(&mut self) -> Result<()> {
-        for line in self.lines.by_ref() {
+    fn watch(&mut self, lines: &mut Lines<BufReader<ChildStdout>>) -> Result<()> {
+        for line in lines {
             let event: Value = serde_json::from_str(&line?).unwrap_or_default();
             let text = |name: &str| event[name].as_str().unwrap_or_default().to_owned();
             match event["event"].as_str() {
@@ -118,6 +135,9 @@ impl Machine {
                         (event["seconds"].as_f64().unwrap_or(0.0), text("stage"), text("detail"));
                     println!("  {:6.1} s  {:10} {}", stage.0, stage.1, stage.2);
                     self.stages.push(stage);
+                }
+                Some("ended") if event["passed"] != true => {
+                    bail!("the machine did not come up: {}", text("reason"));
                 }
                 Some("kept") => {
                     self.server = text("server");
@@ -152,19 +172,38 @@ fn title(text: &str) {
     println!("\n\x1b[1m{text}\x1b[0m");
 }
 
-fn show(command: &mut Command) -> Result<()> {
-    let words: Vec<_> =
-        command.get_args().map(|word| word.to_string_lossy().into_owned()).collect();
-    println!("$ overboot {}", words.join(" "));
-    let status = command.status().context("overboot")?;
+/// Runs a command to its end; each line that it prints is told.
+fn run_in(folder: &Path, command: &mut Command, mut told: impl FnMut(&str)) -> Result<()> {
+    let name = command.get_program().to_string_lossy().into_owned();
+    let (read, write) = std::io::pipe()?;
+    let mut child = command
+        .current_dir(folder)
+        .stdout(write.try_clone()?)
+        .stderr(write)
+        .spawn()
+        .with_context(|| name.clone())?;
+    // Our ends of the pipe are in the command: with them open there would be no end to read.
+    command.stdout(Stdio::null()).stderr(Stdio::null());
+    for line in BufReader::new(read).lines() {
+        told(&line?);
+    }
+    let status = child.wait()?;
     if !status.success() {
-        bail!("overboot {} ended with {status}", words.join(" "));
+        bail!("{name} ended with {status}");
     }
     Ok(())
 }
 
+/// A command line that can be typed as it is shown.
+fn typed(program: &str, words: &[&str]) -> String {
+    let plain =
+        |word: &&str| word.chars().all(|c| c.is_ascii_alphanumeric() || "-_./:=@,".contains(c));
+    let word = |word: &&str| if plain(word) { (*word).to_owned() } else { format!("'{word}'") };
+    [program.to_owned()].into_iter().chain(words.iter().map(word)).collect::<Vec<_>>().join(" ")
+}
+
 fn curl(arguments: &[&str]) -> Result<Value> {
-    println!("$ curl {}", arguments.join(" "));
+    println!("$ {}", typed("curl", arguments));
     let output = Command::new("curl")
         .args(["-sS", "--fail-with-body", "--noproxy", "*"])
         .args(arguments)
@@ -194,8 +233,9 @@ fn wait(url: &str, machine: &mut Machine) -> Result<()> {
             Some("running" | "pending") => {
                 let tasks = workflow["tasks"].as_array().cloned().unwrap_or_default();
                 let now = tasks.iter().find(|task| task["state"] == "pending");
+                let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
                 let now = now
-                    .map(|task| format!("{}: {}", task["label"], task["reason"]))
+                    .map(|task| format!("{}: {}", text(&task["label"]), text(&task["reason"])))
                     .unwrap_or_default();
                 if now != reason {
                     println!("  {:4.0} s  {now}", begun.elapsed().as_secs_f64());
@@ -238,35 +278,23 @@ fn ssh(port: u64, command: &str, machine: &mut Machine) -> Result<String> {
     bail!("the node does not let `monorail` in")
 }
 
-fn table(
-    overboot: &Path,
-    project: &Path,
-    building: Duration,
-    stages: &[(f64, String, String)],
-    catalogs: &Value,
-) -> Result<()> {
+fn table(images: &[Image], building: Duration, stages: &[(f64, String, String)], catalogs: &Value) {
     title("What came of it");
-    println!("  images (built in {:.0} s, packages fetched included)", building.as_secs_f64());
-    let output =
-        Command::new(overboot).arg("-C").arg(project).args(["build", "--json"]).output()?;
-    for line in String::from_utf8_lossy(&output.stdout).lines() {
-        let event: Value = serde_json::from_str(line).unwrap_or_default();
-        if event["event"] == "unchanged" {
-            let size = event["size"].as_f64().unwrap_or(0.0) / 1e6;
-            println!("    {:24} {size:6.1} MB", event["target"].as_str().unwrap_or_default());
-        }
+    let built = building.as_secs_f64();
+    println!("  images, built in {built:.0} s, two at a time, packages fetched included");
+    for Image { target, seconds, size } in images {
+        println!("    {target:24} {size:>9}   {seconds:>6} s");
     }
-    println!("  boot");
+    println!("  boot, from power on");
     for (seconds, stage, detail) in stages.iter().filter(|(_, stage, _)| stage != "task") {
-        println!("    {stage:24} {seconds:6.1} s  {detail}");
+        println!("    {stage:24} {seconds:7.1} s   {detail}");
     }
-    println!("  catalogs");
+    println!("  what discovery found");
     for catalog in catalogs.as_array().into_iter().flatten() {
         let source = catalog["source"].as_str().unwrap_or_default();
         let bytes = catalog["data"].to_string().len();
-        println!("    {source:24} {bytes:6} B   {}", glimpse(source, &catalog["data"]));
+        println!("    {source:24} {bytes:7} B   {}", glimpse(source, &catalog["data"]));
     }
-    Ok(())
 }
 
 /// One fact of a catalog that a person recognises.

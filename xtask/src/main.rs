@@ -16,9 +16,9 @@ fn main() -> ExitCode {
     let done = match chore.as_str() {
         "layers" => layers::run(),
         "demo" => demo::run(),
-        "bench" => bench::run(),
+        "bench" => bench::run(std::env::args().nth(2).as_deref()),
         _ => {
-            eprintln!("usage: cargo xtask layers|demo|bench");
+            eprintln!("usage: cargo xtask layers|demo|bench [RUNS]");
             return ExitCode::from(2);
         }
     };
