@@ -2,4 +2,4 @@
 # Runs inside the base with the overlay's packages installed.
 
 # Discovery asks the disks itself; nothing has to watch them.
-systemctl mask --quiet smartmontools.service nvmf-autoconnect.service || true
+systemctl mask --quiet smartmontools.service nvmf-autoconnect.service
