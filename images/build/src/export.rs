@@ -10,8 +10,8 @@ use overboot_store::Store;
 use crate::error::Error;
 use crate::plan::Target;
 
-/// Writes the overlay called `name` as a gzipped cpio archive. Returns the paths whose capabilities are lost on the way,
-/// since the format has none.
+/// Writes the overlay called `name` as a gzipped cpio archive. Returns the paths whose capabilities only overboot's own init
+/// restores, since the format has none.
 ///
 /// # Errors
 /// [`Error::Told`] if the recipe has no such overlay, or the store not yet it and its base; what packing fails with.
@@ -29,7 +29,7 @@ pub fn overlay_cpio_gz(
     };
     let layer = entries(store, &Target::Overlay(name.to_owned()))?;
     let base = entries(store, &Target::Base(overlay.base.clone()))?;
-    let written = overlay::write_cpio_gz(layer, &base, out)?;
+    let written = overlay::write_cpio_gz(name, layer, &base, out)?;
     let lost = written.lost_attributes.iter();
     Ok(lost.map(|path| String::from_utf8_lossy(path).into_owned()).collect())
 }

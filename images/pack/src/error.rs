@@ -144,6 +144,15 @@ pub enum Error {
         #[source]
         source: overboot_cpio::Error,
     },
+    /// What an overlay says of itself cannot be read out of its own layer.
+    #[error("cannot read {path} of the overlay")]
+    OverlayNote {
+        /// The file in the overlay.
+        path: String,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
 }
 
 impl Error {

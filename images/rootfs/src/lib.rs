@@ -7,6 +7,7 @@
 //! - [`provision`]: files, scripts, users.
 //! - [`identity`]: what one machine may not share with another, and what only the build left behind, is removed.
 //! - [`layered`]: a tree on top of another (overlayfs in a mount namespace of its own).
+//! - [`upper`]: from what is in that tree then to what an overlay is: what changed, and no more.
 //! - [`Sandbox`]: where everything that a package or a user brought is run.
 //!
 //! Does not know: where packages come from, which are wanted, how a tree is packed, recipes.
@@ -25,6 +26,7 @@ mod run;
 mod sandbox;
 mod sys;
 mod unpack;
+pub mod upper;
 
 pub use error::Error;
 pub use filters::Filters;

@@ -1,9 +1,9 @@
 //! A tree on disk, and access that cannot leave it.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
-use std::io::{self, Read, Write};
+use std::io::{self, BufRead, Read, Write};
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
@@ -25,6 +25,10 @@ pub struct Root {
     fd: OwnedFd,
 }
 
+/// The attribute by which overlayfs marks a folder beneath which nothing of the lower tree shows
+/// (Documentation/filesystems/overlayfs.rst, *whiteouts and opaque directories*).
+pub(crate) const OPAQUE: &[u8] = b"trusted.overlay.opaque";
+
 /// How large a file may be that is read whole: the largest of them, dpkg's database and package indexes, stay far below.
 const LARGEST: u64 = 64 << 20;
 
@@ -35,6 +39,22 @@ pub(crate) struct Attributes {
     pub(crate) uid: u32,
     pub(crate) gid: u32,
     pub(crate) mtime: i64,
+}
+
+/// What stands somewhere, in every respect but its content and its time.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Look {
+    pub(crate) kind: FileType,
+    pub(crate) mode: u32,
+    pub(crate) owner: (u32, u32),
+    pub(crate) device: u64,
+    pub(crate) size: i64,
+    /// How many names a file has.
+    pub(crate) names: u64,
+    /// Where a link leads.
+    pub(crate) target: Vec<u8>,
+    /// Extended attributes, without overlayfs's own notes.
+    pub(crate) xattrs: BTreeMap<Vec<u8>, Vec<u8>>,
 }
 
 /// The folder that an entry stands in, and the entry's name there.
@@ -135,6 +155,66 @@ impl Root {
     pub(crate) fn kind(&self, path: &Path) -> Option<FileType> {
         let fd = self.resolve(path, OFlags::PATH | OFlags::NOFOLLOW).ok()?;
         Some(FileType::from_raw_mode(rustix::fs::fstat(fd).ok()?.st_mode))
+    }
+
+    /// What stands at `path` in every respect but its time, without following it when it is a link.
+    pub(crate) fn look(&self, path: &Path) -> Result<Option<Look>, Error> {
+        let failed = |source: rustix::io::Errno| Error::io("read", self.shown(path))(source.into());
+        let fd = match self.resolve(path, OFlags::PATH | OFlags::NOFOLLOW) {
+            Ok(fd) => fd,
+            Err(rustix::io::Errno::NOENT | rustix::io::Errno::NOTDIR) => return Ok(None),
+            Err(error) => return Err(failed(error)),
+        };
+        let stat = rustix::fs::fstat(&fd).map_err(failed)?;
+        let kind = FileType::from_raw_mode(stat.st_mode);
+        let (mut target, mut xattrs) = (Vec::new(), BTreeMap::new());
+        match kind {
+            FileType::Symlink => {
+                target = rustix::fs::readlinkat(&fd, "", Vec::new()).map_err(failed)?.into_bytes();
+            }
+            FileType::RegularFile | FileType::Directory => {
+                let flags = OFlags::RDONLY | OFlags::NOFOLLOW;
+                xattrs = xattrs_of(&self.resolve(path, flags).map_err(failed)?).map_err(failed)?;
+            }
+            _ => {}
+        }
+        let owner = (stat.st_uid, stat.st_gid);
+        Ok(Some(Look {
+            kind,
+            mode: stat.st_mode,
+            owner,
+            device: stat.st_rdev,
+            size: if kind == FileType::RegularFile { stat.st_size } else { 0 },
+            names: if kind == FileType::Directory { 1 } else { stat.st_nlink },
+            target,
+            xattrs,
+        }))
+    }
+
+    /// Have the regular files at `path` in both trees the same content?
+    pub(crate) fn same_content(&self, other: &Self, path: &Path) -> Result<bool, Error> {
+        let open = |root: &Self| {
+            root.resolve(path, OFlags::RDONLY | OFlags::NOFOLLOW)
+                .map(|fd| io::BufReader::with_capacity(1 << 17, File::from(fd)))
+                .map_err(|source| Error::io("read", root.shown(path))(source.into()))
+        };
+        let (mut one, mut two) = (open(self)?, open(other)?);
+        let failed = Error::io("read", self.shown(path));
+        let mut compare = || -> io::Result<bool> {
+            loop {
+                let (a, b) = (one.fill_buf()?, two.fill_buf()?);
+                let length = a.len().min(b.len());
+                if length == 0 {
+                    return Ok(a.len() == b.len());
+                }
+                if a[..length] != b[..length] {
+                    return Ok(false);
+                }
+                one.consume(length);
+                two.consume(length);
+            }
+        };
+        compare().map_err(failed)
     }
 
     /// Would a symbolic link to `target` at `path` lead to the folder that `path` leads to already?
@@ -271,6 +351,27 @@ pub(crate) fn remove(place: &Place<'_>) -> io::Result<()> {
     let folder = FileType::from_raw_mode(stat.st_mode) == FileType::Directory;
     let flags = if folder { AtFlags::REMOVEDIR } else { AtFlags::empty() };
     Ok(unlinkat(&*place.0, place.1, flags)?)
+}
+
+/// The extended attributes of an open file, but for what overlayfs notes for itself in an upper tree; opaqueness is no note.
+fn xattrs_of(file: &OwnedFd) -> rustix::io::Result<BTreeMap<Vec<u8>, Vec<u8>>> {
+    let mut names = vec![0; 64 << 10];
+    let length = match rustix::fs::flistxattr(file, &mut names) {
+        Ok(length) => length,
+        Err(rustix::io::Errno::OPNOTSUPP) => 0,
+        Err(error) => return Err(error),
+    };
+    let mut found = BTreeMap::new();
+    for name in names[..length].split(|byte| *byte == 0).filter(|name| !name.is_empty()) {
+        if name.starts_with(b"trusted.overlay.") && name != OPAQUE {
+            continue;
+        }
+        let mut value = vec![0; 64 << 10];
+        let length = rustix::fs::fgetxattr(file, OsStr::from_bytes(name), &mut value)?;
+        value.truncate(length);
+        found.insert(name.to_vec(), value);
+    }
+    Ok(found)
 }
 
 /// A new file at a place where nothing is.

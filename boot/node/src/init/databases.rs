@@ -9,7 +9,7 @@ use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
 use overboot_merge::{Changes, FOLDER, Form, apply};
-use rustix::fs::{AtFlags, CWD, Dir, Mode, OFlags, ResolveFlags, XattrFlags};
+use rustix::fs::{CWD, Dir, Mode, OFlags, ResolveFlags, XattrFlags};
 use rustix::io::Errno;
 
 use crate::{Error, error};
@@ -37,7 +37,8 @@ pub fn restore_attributes(layer: &Path) -> Result<(), Error> {
         let folder = open_folder(layer)?;
         for (path, attributes) in &changes.attributes {
             let flags = OFlags::RDONLY | OFlags::NONBLOCK;
-            let file = open(&folder, Path::new(path), flags, ResolveFlags::BENEATH)?;
+            let file = open(&folder, Path::new(path), flags, ResolveFlags::BENEATH)
+                .map_err(Error::system(format!("open {path} of {}", layer.display())))?;
             for (name, value) in attributes {
                 let allowed = name == "security.capability" || name.starts_with("user.");
                 if let (true, Some(value)) = (allowed, unhex(value)) {

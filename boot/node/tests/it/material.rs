@@ -141,7 +141,7 @@ fn layers(dir: &Path, program: &Path) -> (Vec<u8>, Vec<u8>, Vec<u8>) {
     let image = fs::read(&path).unwrap();
     let two = upper("overlay-two", "gone-two");
     let two = overlay::scan(&two, &scan).unwrap().entries;
-    overlay::write_cpio_gz(two, &[], open()).unwrap();
+    overlay::write_cpio_gz("two", two, &[], open()).unwrap();
     (base, image, fs::read(&path).unwrap())
 }
 

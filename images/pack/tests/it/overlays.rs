@@ -76,7 +76,7 @@ fn the_compatible_form_keeps_deletions_without_attributes() {
     let base = tree::scan(&lower, &options()).unwrap().entries;
     let layer = || overlay::scan(&upper, &options()).unwrap().entries;
     let mut archive = Vec::new();
-    let written = overlay::write_cpio_gz(layer(), &base, &mut archive).unwrap();
+    let written = overlay::write_cpio_gz("test", layer(), &base, &mut archive).unwrap();
     assert_eq!(written.lost_attributes, [b"cap".to_vec()]);
     let file = work.path().join("overlay.cpio.gz");
     fs_err::write(&file, &archive).unwrap();
@@ -93,6 +93,15 @@ fn the_compatible_form_keeps_deletions_without_attributes() {
     assert!(!tree.join("etc/keep").exists());
     assert_eq!(stat("tool").ino(), stat("tool2").ino());
 
+    // What the format cannot carry is noted for overboot's init.
+    let note = fs_err::read(tree.join(overboot_merge::changes_path("test"))).unwrap();
+    let note = overboot_merge::Changes::parse(&note).unwrap();
+    // linux/capability.h, vfs_cap_data revision 2: effective, CAP_NET_RAW (13) permitted.
+    assert_eq!(
+        note.attributes["cap"]["security.capability"],
+        "0100000200200000000000000000000000000000"
+    );
+
     // Out of the packed layer on the packed base comes the same archive.
     let pack = |entries| {
         let squashfs =
@@ -102,6 +111,6 @@ fn the_compatible_form_keeps_deletions_without_attributes() {
         image::read_entries(image).unwrap()
     };
     let mut again = Vec::new();
-    overlay::write_cpio_gz(pack(layer()), &pack(base), &mut again).unwrap();
+    overlay::write_cpio_gz("test", pack(layer()), &pack(base), &mut again).unwrap();
     assert!(archive == again);
 }
