@@ -186,7 +186,7 @@ fn line(event: &Event) -> Option<String> {
         Event::Started { target, why } => format!("  {target:<24} {}", why.join("; ")),
         Event::Finished { target, milliseconds, size: bytes } => {
             let took = seconds(*milliseconds);
-            format!("  {target:<24} done in {took:>7} {:>9}", bytes.map(size).unwrap_or_default())
+            format!("  {target:<24} done in {took:>7} {:>9}", size(*bytes))
         }
         Event::Unchanged { target, size: bytes } => {
             format!("  {target:<24} unchanged       {:>9}", size(*bytes))

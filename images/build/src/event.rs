@@ -45,8 +45,8 @@ pub enum Event {
         target: String,
         /// How long it took, in milliseconds.
         milliseconds: u64,
-        /// The size of what it made in bytes; nothing for a step that only prepares another.
-        size: Option<u64>,
+        /// The size of what it made in bytes.
+        size: u64,
     },
     /// A step need not run: everything that it reads is as it was.
     Unchanged {

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::Path;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
@@ -16,7 +17,6 @@ use crate::event::Event;
 use crate::plan::{Given, Plan, Step, Target, plan};
 use crate::project::Project;
 use crate::signing::{self, Signer};
-use crate::transactions::{Transaction, transactions};
 use crate::{inputs, sources, steps};
 
 /// How many packages are fetched at once.
@@ -48,6 +48,19 @@ pub(crate) struct Context<'a> {
 }
 
 impl Context<'_> {
+    /// Is what the plan was made with still what stands in the project? An image must not be filed under the digest of what
+    /// it was not made from.
+    pub(crate) fn unchanged(&self, path: &Path) -> Result<(), Error> {
+        let now = inputs::source(&self.project.folder().join(path))?;
+        if self.given.sources.get(&path.display().to_string()) == Some(&now) {
+            return Ok(());
+        }
+        Err(Error::told(
+            format!("{} was changed while it was being built in", path.display()),
+            "run `overboot build` again",
+        ))
+    }
+
     /// Whoever makes the tree of that name holds this; whoever else needs it waits.
     pub(crate) fn turn_for(&self, tree: &str) -> Arc<Mutex<()>> {
         Arc::clone(lock_of(&self.turns).entry(tree.to_owned()).or_default())
@@ -112,16 +125,9 @@ pub fn prepare(
         }
         given.signer = Some(public);
     }
-    let provisions = recipe.bases.values().map(|base| &base.provision);
-    for provision in provisions.chain(recipe.overlays.values().map(|overlay| &overlay.provision)) {
-        for step in transactions(provision, false).0 {
-            let (path, digest) = match step {
-                Transaction::Files(path) => (path, inputs::folder(&project.folder().join(path))?),
-                Transaction::Script(path) => (path, inputs::file(&project.folder().join(path))?),
-                Transaction::Packages(_) | Transaction::Users(_) => continue,
-            };
-            given.sources.insert(path.display().to_string(), digest);
-        }
+    for path in recipe.sources() {
+        let digest = inputs::source(&project.folder().join(path))?;
+        given.sources.insert(path.display().to_string(), digest);
     }
     let store = project.store()?;
     let named = store.targets()?;
@@ -167,7 +173,6 @@ pub fn execute(
             size: size(&store, &given, step)?,
         });
     }
-    fetch(project, recipe, lock, &plan, progress)?;
     let signer = Signer::load(&signing::path(project.folder()))?;
     let context = Context {
         project,
@@ -181,6 +186,7 @@ pub fn execute(
         turns: Mutex::default(),
         modules: Mutex::default(),
     };
+    fetch(&context, &plan)?;
     let built = run(&context, &plan)?;
     steps::sweep_trees(&context)?;
     let unchanged = plan.steps.iter().filter(|step| !step.runs());
@@ -201,16 +207,12 @@ fn size(store: &Store, given: &Given, step: &Step) -> Result<u64, Error> {
 }
 
 /// Fetches the packages that steps which must run will read.
-fn fetch(
-    project: &Project,
-    recipe: &Recipe,
-    lock: &Lock,
-    plan: &Plan,
-    progress: &(dyn Fn(Event) + Sync),
-) -> Result<(), Error> {
+fn fetch(context: &Context<'_>, plan: &Plan) -> Result<(), Error> {
+    let Context { project, recipe, lock, progress, .. } = context;
+    let sources = sources::sources(recipe)?;
     let mut wanted: BTreeMap<String, Wanted> = BTreeMap::new();
     for step in plan.steps.iter().filter(|step| step.runs()) {
-        for target in steps::reads(recipe, &step.target) {
+        for target in steps::reads(context, &step.target) {
             for package in lock.steps(&target).concat().concat() {
                 let one = Wanted {
                     name: package.name.clone(),
@@ -218,7 +220,7 @@ fn fetch(
                     architecture: package.architecture.clone(),
                     sha256: package.sha256,
                     size: package.size,
-                    urls: vec![sources::url(recipe, package)?],
+                    urls: vec![sources::url(&sources, package)],
                 };
                 wanted.insert(package.key(), one);
             }
@@ -306,7 +308,7 @@ fn work(context: &Context<'_>, plan: &Plan, board: &Mutex<Board>, moved: &Condva
         let mut guard = lock_of(board);
         match done {
             Ok(size) => {
-                (context.progress)(Event::Finished { target, milliseconds, size: Some(size) });
+                (context.progress)(Event::Finished { target, milliseconds, size });
                 guard.state[place] = Some(true);
                 guard.built.push((step.target.clone(), milliseconds));
             }

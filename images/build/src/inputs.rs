@@ -21,6 +21,11 @@ impl Inputs {
         self.0.insert(name.into(), value.to_string());
     }
 
+    /// Several values, told apart whatever is in them.
+    pub(crate) fn set_list(&mut self, name: impl Into<String>, values: &[String]) {
+        self.set(name, serde_json::to_string(values).unwrap_or_default());
+    }
+
     /// A value that is too long to be read by people: its digest stands for it.
     pub(crate) fn set_digest(&mut self, name: impl Into<String>, value: &impl Serialize) {
         self.set(name, Digest::of(serde_json::to_vec(value).unwrap_or_default()));
@@ -60,14 +65,28 @@ fn shown(value: &str) -> String {
     value.parse::<Digest>().map_or_else(|_| value.to_owned(), |digest| digest.short())
 }
 
+/// The digest of what provisioning takes from a file or folder of the project.
+pub(crate) fn source(path: &Path) -> Result<Digest, Error> {
+    let metadata = fs_err::metadata(path).map_err(Error::io("read", path))?;
+    if metadata.is_dir() { folder(path) } else { file(path) }
+}
+
 /// The digest of a file's contents.
-pub(crate) fn file(path: &Path) -> Result<Digest, Error> {
+fn file(path: &Path) -> Result<Digest, Error> {
+    // What is no file may have no end, or wait for a writer.
+    let metadata = fs_err::metadata(path).map_err(Error::io("read", path))?;
+    if !metadata.is_file() {
+        return Err(Error::told(
+            format!("{} is neither a file, a folder nor a symbolic link", path.display()),
+            "only those can be put into an image: take it out of the project",
+        ));
+    }
     let open = fs_err::File::open(path).and_then(Digest::of_reader);
     Ok(open.map_err(Error::io("read", path))?.0)
 }
 
 /// The digest of a folder: names, kinds, whether a file may be executed, contents. What provisioning takes from it, no more.
-pub(crate) fn folder(path: &Path) -> Result<Digest, Error> {
+fn folder(path: &Path) -> Result<Digest, Error> {
     let mut hasher = Hasher::new();
     hash_folder(path, &mut hasher)?;
     Ok(hasher.finish())

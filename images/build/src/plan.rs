@@ -74,7 +74,7 @@ impl FromStr for Target {
 pub struct Given {
     /// The node program.
     pub node: Option<Digest>,
-    /// The contents of the files and folders that provisioning takes from the project, by their paths in the recipe.
+    /// The contents of the files and folders that images take from the project, by their paths in the recipe.
     pub sources: BTreeMap<String, Digest>,
     /// The public half of the key that signs boot sets; none when there is no private key here.
     pub signer: Option<String>,
@@ -232,17 +232,17 @@ impl Planner<'_> {
             Target::Ipxe => (self.packages(LOADERS), Vec::new()),
             Target::Modules(name) => {
                 let mut inputs = self.kernel();
-                inputs.set("patterns", self.recipe.modules.get(name)?.include.join(" "));
+                inputs.set_list("patterns", &self.recipe.modules.get(name)?.include);
                 (inputs, Vec::new())
             }
             Target::Initrd(name) => {
                 let mut inputs = self.kernel();
-                inputs.set("patterns", self.recipe.initrds.get(name)?.modules.join(" "));
+                inputs.set_list("patterns", &self.recipe.initrds.get(name)?.modules);
                 inputs.set(
                     "node program",
                     self.given.node.map(|n| n.to_string()).unwrap_or_default(),
                 );
-                inputs.set("trusted keys", self.recipe.project.trust.join(" "));
+                inputs.set_list("trusted keys", &self.recipe.project.trust);
                 (inputs, Vec::new())
             }
             Target::Base(name) => {
@@ -313,6 +313,9 @@ impl Planner<'_> {
                     inputs.set("variant", word(&base.variant));
                     inputs.set_digest("path filters", &(&base.path_exclude, &base.path_include));
                     inputs.set("apt sources", Digest::of(crate::sources::apt_sources(self.recipe)));
+                    if let Some(keys) = &self.recipe.archive.keyring {
+                        inputs.set(format!("archive keys {}", keys.display()), self.source(keys));
+                    }
                     &base.provision
                 }
                 None => &[],

@@ -20,7 +20,7 @@ pub struct Record {
     pub entries: u64,
     /// The size of its files in bytes, before compression.
     pub unpacked: u64,
-    /// Facts that another step needs, such as the kernel's version.
+    /// Further facts for people, such as the kernel's version.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub facts: BTreeMap<String, String>,
 }

@@ -1,7 +1,9 @@
 //! Where a recipe's packages come from: suites, mirrors, keys.
 
+use std::path::Path;
+
 use overboot_archive::{Keyring, Source, keyrings, mirror};
-use overboot_recipe::{LockedPackage, Recipe};
+use overboot_recipe::{Archive, LockedPackage, Recipe};
 
 use crate::error::Error;
 
@@ -14,12 +16,10 @@ pub fn sources(recipe: &Recipe) -> Result<Vec<Source>, Error> {
     let main = main_mirror(recipe);
     let components = archive.components.join(" ");
     let mut found = vec![Source::new(&main, &archive.suite, &components)];
-    // Debian's unstable has neither.
-    let moving = matches!(archive.suite.as_str(), "sid" | "unstable" | "experimental");
-    if archive.updates && !moving {
+    if updates(archive) {
         found.push(Source::new(&main, &format!("{}-updates", archive.suite), &components));
     }
-    if archive.security && !moving {
+    if security(archive) {
         let named = archive.mirror.as_deref().and_then(mirror::security_sibling);
         let hosts = || mirror::host_security_mirror(distribution(&archive.suite));
         let security = if archive.mirror.is_some() { named } else { hosts() };
@@ -32,6 +32,19 @@ pub fn sources(recipe: &Recipe) -> Result<Vec<Source>, Error> {
         found.push(Source::new(&security, &format!("{}-security", archive.suite), &components));
     }
     Ok(found)
+}
+
+/// Debian's unstable has neither updates nor a security archive.
+fn moving(archive: &Archive) -> bool {
+    matches!(archive.suite.as_str(), "sid" | "unstable" | "experimental")
+}
+
+fn updates(archive: &Archive) -> bool {
+    archive.updates && !moving(archive)
+}
+
+fn security(archive: &Archive) -> bool {
+    archive.security && !moving(archive)
 }
 
 /// The keys that the archive must be signed with.
@@ -60,14 +73,11 @@ pub fn keyring(recipe: &Recipe) -> Result<Keyring, Error> {
     })
 }
 
-/// Where a locked package can be fetched.
-///
-/// # Errors
-/// As [`sources`].
-pub fn url(recipe: &Recipe, package: &LockedPackage) -> Result<String, Error> {
-    let sources = sources(recipe)?;
+/// Where a locked package can be fetched, of the recipe's [`sources`].
+#[must_use]
+pub fn url(sources: &[Source], package: &LockedPackage) -> String {
     let found = sources.iter().find(|source| source.suite == package.suite);
-    Ok(found.or(sources.first()).map(|source| source.url(&package.path)).unwrap_or_default())
+    found.or(sources.first()).map(|source| source.url(&package.path)).unwrap_or_default()
 }
 
 /// What an image's own apt is told: the recipe's mirror, or the distribution's; never the build host's, which is no part of
@@ -78,7 +88,10 @@ pub fn apt_sources(recipe: &Recipe) -> String {
     let distribution = distribution(&archive.suite);
     let fallback = || mirror::fallback_mirror(distribution).map(str::to_owned);
     let Some(main) = archive.mirror.clone().or_else(fallback) else { return String::new() };
-    let keys = format!("/usr/share/keyrings/{distribution}-archive-keyring.gpg");
+    let keys = match &archive.keyring {
+        Some(path) => format!("/{}", keys_in_image(path)),
+        None => format!("/usr/share/keyrings/{distribution}-archive-keyring.gpg"),
+    };
     let components = archive.components.join(" ");
     let stanza = |uri: &str, suites: &str| {
         format!(
@@ -86,17 +99,25 @@ pub fn apt_sources(recipe: &Recipe) -> String {
         )
     };
     let mut suites = archive.suite.clone();
-    if archive.updates {
+    if updates(archive) {
         suites.push_str(&format!(" {}-updates", archive.suite));
     }
     let mut text = stanza(&main, &suites);
-    if archive.security
+    if security(archive)
         && let Some(security) = mirror::security_sibling(&main)
     {
         text.push('\n');
         text.push_str(&stanza(&security, &format!("{}-security", archive.suite)));
     }
     text
+}
+
+/// Where an image has the recipe's own archive keys, relative to its root: apt knows armored keys by the ending `.asc`
+/// (sources.list(5), `Signed-By`).
+#[must_use]
+pub fn keys_in_image(keyring: &Path) -> String {
+    let armored = keyring.extension().is_some_and(|ending| ending == "asc");
+    format!("etc/apt/keyrings/overboot.{}", if armored { "asc" } else { "gpg" })
 }
 
 fn main_mirror(recipe: &Recipe) -> String {

@@ -5,12 +5,12 @@
 pub struct Filters(Vec<(bool, String)>);
 
 impl Filters {
-    /// `exclude` first, then the exceptions in `include`.
+    /// These, and after them `exclude`, with its exceptions in `include`.
     #[must_use]
-    pub fn new(exclude: &[String], include: &[String]) -> Self {
-        let excluded = exclude.iter().map(|pattern| (false, pattern.clone()));
-        let included = include.iter().map(|pattern| (true, pattern.clone()));
-        Self(excluded.chain(included).collect())
+    pub fn and(mut self, exclude: &[String], include: &[String]) -> Self {
+        self.0.extend(exclude.iter().map(|pattern| (false, pattern.clone())));
+        self.0.extend(include.iter().map(|pattern| (true, pattern.clone())));
+        self
     }
 
     /// Is nothing left out?
@@ -138,10 +138,8 @@ mod tests {
 
     #[test]
     fn the_last_match_wins_and_folders_of_included_files_stay() {
-        let filters = Filters::new(
-            &["/usr/share/doc/*".to_owned()],
-            &["/usr/share/doc/*/copyright".to_owned()],
-        );
+        let filters = Filters::default()
+            .and(&["/usr/share/doc/*".to_owned()], &["/usr/share/doc/*/copyright".to_owned()]);
         assert!(filters.skips("/usr/share/doc/less/README", false));
         assert!(!filters.skips("/usr/share/doc/less/copyright", false));
         assert!(!filters.skips("/usr/share/doc/less", true), "holds a copyright");

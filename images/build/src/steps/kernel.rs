@@ -9,7 +9,7 @@ use overboot_store::Layer;
 
 use super::artifact::{Made, media_type, publish, publish_layers};
 use super::image::{options, time};
-use super::tree;
+use super::tree::{self, gone};
 use crate::error::Error;
 use crate::execute::Context;
 use crate::lock::LOADERS;
@@ -39,7 +39,7 @@ pub(crate) fn kernel(context: &Context<'_>, step: &Step) -> Result<u64, Error> {
 
 pub(crate) fn modules(context: &Context<'_>, step: &Step, name: &str) -> Result<u64, Error> {
     let kernel = open(context, step)?;
-    let Some(modules) = context.recipe.modules.get(name) else { return Ok(0) };
+    let Some(modules) = context.recipe.modules.get(name) else { return Err(gone(&step.target)) };
     let spec = layer::LayerSpec {
         patterns: &modules.include,
         firmware: None,
@@ -62,7 +62,7 @@ pub(crate) fn modules(context: &Context<'_>, step: &Step, name: &str) -> Result<
 
 pub(crate) fn initrd(context: &Context<'_>, step: &Step, name: &str) -> Result<u64, Error> {
     let kernel = open(context, step)?;
-    let Some(initrd) = context.recipe.initrds.get(name) else { return Ok(0) };
+    let Some(initrd) = context.recipe.initrds.get(name) else { return Err(gone(&step.target)) };
     let key = |(at, key): (usize, &String)| packing::InitrdFile {
         path: format!("etc/overboot/keys/{at}.pub"),
         mode: 0o644,

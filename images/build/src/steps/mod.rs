@@ -12,8 +12,6 @@ mod kernel;
 mod set;
 mod tree;
 
-use overboot_recipe::Recipe;
-
 use crate::error::Error;
 use crate::execute::Context;
 use crate::lock::LOADERS;
@@ -35,15 +33,16 @@ pub(crate) fn run(context: &Context<'_>, step: &Step) -> Result<u64, Error> {
     }
 }
 
-/// The images of the lock whose packages a step reads.
-pub(crate) fn reads(recipe: &Recipe, target: &Target) -> Vec<String> {
+/// The images of the lock whose packages a step reads: those of a base not where its tree is there.
+pub(crate) fn reads(context: &Context<'_>, target: &Target) -> Vec<String> {
+    let base = |name: &str| (!tree::has_base(context, name)).then(|| format!("base/{name}"));
     match target {
         Target::Kernel | Target::Modules(_) | Target::Initrd(_) => vec!["kernel".to_owned()],
         Target::Ipxe => vec![LOADERS.to_owned()],
-        Target::Base(_) => vec![target.to_string()],
+        Target::Base(name) => base(name).into_iter().collect(),
         Target::Overlay(name) => {
-            let base = recipe.overlays.get(name).map(|overlay| format!("base/{}", overlay.base));
-            base.into_iter().chain([target.to_string()]).collect()
+            let below = context.recipe.overlays.get(name).and_then(|overlay| base(&overlay.base));
+            below.into_iter().chain([target.to_string()]).collect()
         }
         Target::Set(_) => Vec::new(),
     }

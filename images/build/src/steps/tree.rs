@@ -5,13 +5,13 @@ use std::sync::PoisonError;
 
 use overboot_digest::Digest;
 use overboot_recipe::{Provisioner, Sudo};
-use overboot_rootfs::{Filters, Package, Root, identity, install, layered, provision};
+use overboot_rootfs::{Filters, Package, Root, identity, install, layered, provision, upper};
 
 use crate::error::Error;
 use crate::execute::Context;
 use crate::lock::LOADERS;
 use crate::plan::{Target, tree_key};
-use crate::sources::apt_sources;
+use crate::sources::{apt_sources, keys_in_image};
 use crate::transactions::{Transaction, transactions};
 
 /// The files of an image's packages, as they are in them: for packages of which only files are wanted.
@@ -31,10 +31,13 @@ pub(crate) fn base(context: &Context<'_>, name: &str) -> Result<PathBuf, Error> 
     let Some(base) = context.recipe.bases.get(name) else { return Err(gone(&target)) };
     kept(context, &base_name(context, name), |folder| {
         let root = Root::open(folder)?;
-        let filters = Filters::new(&base.path_exclude, &base.path_include);
-        if !filters.is_empty() {
-            // apt on the node must keep to the same rule.
-            root.write("etc/dpkg/dpkg.cfg.d/overboot", 0o644, filters.to_dpkg_cfg().as_bytes())?;
+        let filters = Filters::default().and(&base.path_exclude, &base.path_include);
+        keep_to(&root, "overboot", &filters)?;
+        if let Some(keyring) = &context.recipe.archive.keyring {
+            let path = context.project.folder().join(keyring);
+            let keys = fs_err::read(&path).map_err(Error::io("read", &path))?;
+            root.write(keys_in_image(keyring), 0o644, &keys)?;
+            context.unchanged(keyring)?;
         }
         let sources = apt_sources(context.recipe);
         root.write("etc/apt/sources.list.d/overboot.sources", 0o644, sources.as_bytes())?;
@@ -44,22 +47,36 @@ pub(crate) fn base(context: &Context<'_>, name: &str) -> Result<PathBuf, Error> 
     })
 }
 
-/// The upper tree of an overlay, in a folder of its own that the next build clears away.
+/// Has apt on the node keep to the rule that the build kept to.
+fn keep_to(root: &Root, name: &str, filters: &Filters) -> Result<(), Error> {
+    if !filters.is_empty() {
+        let path = format!("etc/dpkg/dpkg.cfg.d/{name}");
+        root.write(path, 0o644, filters.to_dpkg_cfg().as_bytes())?;
+    }
+    Ok(())
+}
+
+/// The upper tree of an overlay, with what changed and no more, in a folder of its own that goes when the build ends.
 pub(crate) fn upper(context: &Context<'_>, name: &str) -> Result<PathBuf, Error> {
     let target = Target::Overlay(name.to_owned());
     let Some(overlay) = context.recipe.overlays.get(name) else { return Err(gone(&target)) };
     let lower = base(context, &overlay.base)?;
     let Some(below) = context.recipe.bases.get(&overlay.base) else { return Err(gone(&target)) };
-    let exclude = [below.path_exclude.as_slice(), &overlay.path_exclude].concat();
-    let include = [below.path_include.as_slice(), &overlay.path_include].concat();
-    let filters = Filters::new(&exclude, &include);
+    // The base's first: of the patterns that match a path, the last decides.
+    let own = Filters::default().and(&overlay.path_exclude, &overlay.path_include);
+    let filters = Filters::default()
+        .and(&below.path_exclude, &below.path_include)
+        .and(&overlay.path_exclude, &overlay.path_include);
     let scratch = context.project.scratch().join(format!("overlay-{name}"));
     let [upper, work, merged] = ["upper", "work", "merged"].map(|folder| scratch.join(folder));
     layered::on_top(&lower, &upper, &work, &merged, |root| -> Result<(), Error> {
+        // dpkg reads these files in the order of their names (dpkg(1)), the base's before it; a name has no dot.
+        keep_to(root, &format!("overboot-{}", name.replace('.', "-")), &own)?;
         provision_all(context, &target, root, &overlay.provision, &filters)?;
         identity::remove(root)?;
         Ok(())
     })?;
+    upper::distill(&Root::open(&lower)?, &Root::open(&upper)?, name)?;
     Ok(upper)
 }
 
@@ -89,10 +106,12 @@ fn provision_all(
             Transaction::Files(path) => {
                 log(&format!("files {}", path.display()));
                 provision::files(root, &context.project.folder().join(path), epoch)?;
+                context.unchanged(path)?;
             }
             Transaction::Script(path) => {
                 log(&format!("script {}", path.display()));
                 provision::script(root, &context.project.folder().join(path), epoch, &log)?;
+                context.unchanged(path)?;
             }
             Transaction::Users(users) => {
                 for user in users {
@@ -134,6 +153,11 @@ fn kept(
     Ok(path)
 }
 
+/// Is the tree of a base there?
+pub(crate) fn has_base(context: &Context<'_>, name: &str) -> bool {
+    context.project.trees().join(base_name(context, name)).is_dir()
+}
+
 /// Removes the trees that this recipe and lock do not need.
 pub(crate) fn sweep(context: &Context<'_>) -> Result<(), Error> {
     let folder = context.project.trees();
@@ -164,6 +188,7 @@ fn base_name(context: &Context<'_>, name: &str) -> String {
     format!("base-{name}-{}", key.short())
 }
 
-fn gone(target: &Target) -> Error {
+/// What is asked of the recipe and is not in it.
+pub(crate) fn gone(target: &Target) -> Error {
     Error::told(format!("the recipe has no {target}"), "run `overboot plan` to see what it has")
 }
