@@ -84,11 +84,11 @@ pub const AUTOEXEC: &str = "autoexec.ipxe";
 pub fn autoexec_script(url: &str) -> Result<String, ScriptError> {
     let url = checked_url("the URL of the profiles", url)?;
     let mut out = header("asking for an address", Context::default());
-    // UEFI hands on the address that the firmware got.
+    // Also where UEFI has handed on the address that the firmware got: the interface is closed all the same.
     let dhcp = "ifconf --configurator dhcp";
     let _ = write!(
         out,
-        "isset ${{ip}} || {dhcp} || {dhcp} || {dhcp} || autoboot || exit 1
+        "{dhcp} || {dhcp} || {dhcp} || autoboot || exit 1
 chain --autofree {url} ||
 {NEXT_DEVICE}"
     );

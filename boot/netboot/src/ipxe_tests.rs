@@ -33,7 +33,7 @@ fn autoexec() {
     insta::assert_snapshot!(autoexec_script(url).unwrap(), @r"
     #!ipxe
     echo overboot: asking for an address
-    isset ${ip} || ifconf --configurator dhcp || ifconf --configurator dhcp || ifconf --configurator dhcp || autoboot || exit 1
+    ifconf --configurator dhcp || ifconf --configurator dhcp || ifconf --configurator dhcp || autoboot || exit 1
     chain --autofree http://10.0.0.1:9090/api/current/profiles ||
     iseq ${platform} efi && exit 1 || exit 0
     ");

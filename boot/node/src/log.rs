@@ -1,7 +1,7 @@
 //! What init says: to the consoles, to a syslog server, and to the boot server's timeline.
 
 use std::fs::File;
-use std::io::Write;
+use std::io::{ErrorKind, Write};
 use std::net::{SocketAddr, UdpSocket};
 use std::sync::Mutex;
 
@@ -19,7 +19,7 @@ pub struct Log {
 
 #[derive(Debug, Default)]
 struct Inner {
-    consoles: Vec<File>,
+    consoles: Vec<Console>,
     syslog: Option<(UdpSocket, String)>,
     /// Lines from before there was a network.
     early: Vec<String>,
@@ -38,19 +38,13 @@ impl Log {
     #[must_use]
     pub fn open() -> Self {
         let listed = fs_err::read_to_string("/proc/consoles").unwrap_or_default();
-        // Not blocking: a serial line whose other end sends XOFF must not hold up a boot.
-        let flags = (OFlags::NOCTTY | OFlags::NONBLOCK).bits();
-        let open = |path: String| {
-            fs_err::OpenOptions::new().write(true).custom_flags(flags.cast_signed()).open(path).ok()
-        };
-        let mut consoles: Vec<File> = listed
+        let mut consoles: Vec<Console> = listed
             .lines()
             .filter_map(|line| line.split_whitespace().next())
-            .filter_map(|name| open(format!("/dev/{name}")))
-            .map(File::from)
+            .filter_map(|name| Console::open(format!("/dev/{name}")))
             .collect();
         if consoles.is_empty() {
-            consoles.extend(open("/dev/console".to_owned()).map(File::from));
+            consoles.extend(Console::open("/dev/console".to_owned()));
         }
         Self { inner: Mutex::new(Inner { consoles, ..Inner::default() }) }
     }
@@ -62,8 +56,7 @@ impl Log {
         let line = format!("[{:5}.{:03}] overboot: {text}\r\n", at / 1000, at % 1000);
         let mut inner = self.lock();
         for console in &mut inner.consoles {
-            // Nobody to tell if a console does not take it.
-            let _lost = console.write_all(line.as_bytes());
+            console.write(line.as_bytes());
         }
         inner.syslog(&text);
     }
@@ -96,6 +89,37 @@ impl Log {
     }
 }
 
+/// A terminal that the kernel writes to.
+#[derive(Debug)]
+struct Console {
+    path: String,
+    file: File,
+}
+
+impl Console {
+    fn open(path: String) -> Option<Self> {
+        // Not blocking: a serial line whose other end sends XOFF must not hold up a boot.
+        let flags = (OFlags::NOCTTY | OFlags::NONBLOCK).bits().cast_signed();
+        let file = fs_err::OpenOptions::new().write(true).custom_flags(flags).open(&path).ok()?;
+        Some(Self { path, file: file.into() })
+    }
+
+    /// Writes a line. A getty hangs up whoever has its terminal open before it asks for a name (vhangup(2)): then it is
+    /// opened again.
+    fn write(&mut self, line: &[u8]) {
+        match self.file.write_all(line) {
+            Err(error) if error.kind() != ErrorKind::WouldBlock => {
+                if let Some(again) = Self::open(self.path.clone()) {
+                    *self = again;
+                    // Nobody to tell if a console does not take it.
+                    let _lost = self.file.write_all(line);
+                }
+            }
+            Ok(()) | Err(_) => {}
+        }
+    }
+}
+
 impl Inner {
     fn syslog(&mut self, text: &str) {
         const EARLY: usize = 200;
@@ -113,6 +137,18 @@ impl Inner {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_console_that_was_hung_up_is_opened_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("tty");
+        std::fs::write(&path, "").unwrap();
+        // As after vhangup(2), no write succeeds.
+        let file = File::open(&path).unwrap();
+        let mut console = Console { path: path.display().to_string(), file };
+        console.write(b"login closed\n");
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), "login closed\n");
+    }
 
     #[test]
     fn early_lines_reach_a_syslog_server_that_comes_later() {

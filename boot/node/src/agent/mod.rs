@@ -84,7 +84,7 @@ fn try_work(log: &Log) -> Result<End, Error> {
         std::thread::spawn(move || relay::keep(server, &host, &Log::open()));
     }
     std::thread::scope(|scope| {
-        scope.spawn(move || login::keep(&wanted, &Log::open()));
+        scope.spawn(move || login::keep(&wanted, log));
         // Not in the scope's end: it never ends by itself.
         std::thread::spawn(move || lease::keep(network, &Log::open()));
         let agent = Agent {

@@ -337,10 +337,13 @@ fn start(
 fn fail(cmdline: &Cmdline, progress: &Progress<'_>, stage: Stage, failure: &Error) {
     let sentence = error::chain(failure);
     progress.say(&format!("FAILED in stage {stage}: {sentence}"));
-    if let Some(hint) = failure.hint() {
-        progress.say(&format!("what to do: {hint}"));
+    match failure.hint() {
+        Some(hint) => {
+            progress.say(&format!("what to do: {hint}"));
+            progress.failed(stage, &format!("{sentence} (what to do: {hint})"));
+        }
+        None => progress.failed(stage, &sentence),
     }
-    progress.failed(stage, &sentence);
     progress.finish(Duration::from_secs(5));
     let linger = linger(cmdline);
     match linger {
