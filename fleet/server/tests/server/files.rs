@@ -86,7 +86,9 @@ fn the_page_loads_nothing_from_elsewhere() {
             && !text.contains("https://")
     );
     // Names come from machines that nobody vouches for: they are text, by every way that the page has.
-    for markup in ["innerHTML", "outerHTML", "insertAdjacentHTML", "document.write", "srcdoc", "eval("] {
+    for markup in
+        ["innerHTML", "outerHTML", "insertAdjacentHTML", "document.write", "srcdoc", "eval("]
+    {
         assert!(!text.contains(markup), "{markup}");
     }
     assert!(server.get("/api/overboot/v1/fleet").expect(200).as_array().unwrap().is_empty());
