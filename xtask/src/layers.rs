@@ -40,6 +40,14 @@ const FREE_OF: &[(&str, &[&[&str]])] = &[
     ),
     ("images/bootset", &[HTTP, TLS, MACHINE, &["overboot-store", "minisign"]]),
     ("images/store", &[HTTP, TLS, &["overboot-bootset", "overboot-recipe", "overboot-archive"]]),
+    (
+        "images/merge",
+        &[HTTP, TLS, MACHINE, &["overboot-pack", "overboot-rootfs", "overboot-store"]],
+    ),
+    (
+        "images/registry",
+        &[&["overboot-recipe", "overboot-archive", "overboot-rootfs", "overboot-pack"]],
+    ),
     ("images/build", &[]),
     ("boot", &[HTTP, TLS, SQL, TERMINAL]),
     ("boot/wire", &[ASYNC, MACHINE]),
@@ -61,7 +69,8 @@ const FREE_OF: &[(&str, &[&[&str]])] = &[
 const ONLY: &[(&[&str], &[&str])] = &[
     (SQL, &["overboot-state"]),
     (&["axum", "hyper", "hyper-util", "tower"], &["overboot-server"]),
-    (&["ureq", "resolvo"], &["overboot-archive"]),
+    (&["ureq"], &["overboot-archive", "overboot-registry"]),
+    (&["resolvo"], &["overboot-archive"]),
     (&["pgp"], &["overboot-archive", "overboot-testkit"]),
     (&["minisign"], &["overboot-build"]),
     (&["clap", "indicatif", "tracing-subscriber"], &["overboot"]),

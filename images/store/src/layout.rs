@@ -14,6 +14,12 @@ pub const EMPTY: &str = "application/vnd.oci.empty.v1+json";
 /// The annotation that names an artifact in `index.json`.
 pub const REF_NAME: &str = "org.opencontainers.image.ref.name";
 
+/// The annotation of a manifest that says which target it was made as: what it is called in a registry, whose tags have no
+/// slash, is no more than an address.
+pub const TARGET: &str = "vnd.overboot.target";
+/// The annotation that says from which registry an artifact was pulled: what its record says was not made here.
+pub const ORIGIN: &str = "vnd.overboot.origin";
+
 /// Content by its digest and length.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Descriptor {

@@ -29,6 +29,8 @@ pub struct Artifact {
     pub descriptor: Descriptor,
     /// What it is made of.
     pub manifest: ArtifactManifest,
+    /// Where it was pulled from; `None` for what was made here. Nobody vouches for the record of what was pulled.
+    pub origin: Option<String>,
 }
 
 impl Artifact {
@@ -134,11 +136,45 @@ impl Store {
         let mut entry = Layer::new(layout::MANIFEST, descriptor);
         entry.artifact_type = Some(artifact.artifact_type.clone());
 
+        self.name(target, entry)?;
+        let manifest = artifact.clone();
+        Ok(Artifact { target: target.to_owned(), descriptor, manifest, origin: None })
+    }
+
+    /// Names an artifact that came from elsewhere, `origin`, with the manifest `bytes` as they came: its digest stays what it
+    /// was. All content that it names must be here.
+    ///
+    /// # Errors
+    /// As [`Store::publish`]; [`Error::Manifest`] where `bytes` are none.
+    pub fn adopt(&self, target: &str, bytes: &[u8], origin: &str) -> Result<Artifact, Error> {
+        target::check(target)?;
+        let digest = Digest::of(bytes);
+        let parsed = serde_json::from_slice(bytes).map_err(|error| error.to_string());
+        let manifest = parsed.and_then(Manifest::into_artifact).map_err(|reason| {
+            Error::Manifest { target: target.to_owned(), path: self.blob_path(&digest), reason }
+        })?;
+        // The record of an artifact without one is `{}`.
+        if manifest.record.is_none() {
+            self.put_bytes(b"{}")?;
+        }
+        for blob in manifest.contents() {
+            if let Some(state) = self.blob_state(blob) {
+                return Err(Error::Blob { target: target.to_owned(), digest: blob.digest, state });
+            }
+        }
+        let mut entry = Layer::new(layout::MANIFEST, self.put_bytes(bytes)?);
+        entry.artifact_type = Some(manifest.artifact_type);
+        let entry = entry.annotated(layout::ORIGIN, origin);
+        self.name(target, entry.clone())?;
+        self.artifact(target, &entry)
+    }
+
+    /// Writes a name into the index, in place of what had it.
+    fn name(&self, target: &str, entry: Layer) -> Result<(), Error> {
         let _lock = Lock::exclusive(&self.index_lock())?;
         let mut index = self.index()?;
         index.set(target, entry);
-        replace(&self.index_file(), &self::json(&index, &self.index_file())?)?;
-        Ok(Artifact { target: target.to_owned(), descriptor, manifest: artifact.clone() })
+        replace(&self.index_file(), &json(&index, &self.index_file())?)
     }
 
     /// Takes the name away; was there one? The content stays until it is collected.
@@ -232,7 +268,8 @@ impl Store {
             .and_then(Manifest::into_artifact)
             .map_err(|reason| Error::Manifest { target: target.to_owned(), path, reason })?;
         let descriptor = entry.descriptor();
-        Ok(Artifact { target: target.to_owned(), descriptor, manifest })
+        let origin = entry.annotations.get(layout::ORIGIN).cloned();
+        Ok(Artifact { target: target.to_owned(), descriptor, manifest, origin })
     }
 
     pub(crate) fn index(&self) -> Result<Index, Error> {
