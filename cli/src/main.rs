@@ -36,10 +36,10 @@ struct Cli {
 #[derive(Debug, Args)]
 #[command(next_help_heading = "For every command")]
 pub(crate) struct Global {
-    /// The project; otherwise the nearest folder above with an overboot.toml
+    /// The project's folder; otherwise the nearest one above
     #[arg(long, short = 'C', global = true, value_name = "DIR")]
     project: Option<PathBuf>,
-    /// Where packages are kept, for several projects; otherwise in the project
+    /// Where packages are kept; otherwise in the project
     #[arg(long, global = true, env = "OVERBOOT_CACHE", hide_env = true, value_name = "DIR")]
     cache: Option<PathBuf>,
     /// Never touch the network: everything must be in the cache

@@ -175,7 +175,10 @@ struct AptCache {
 impl AptCache {
     fn start(folder: &Path, reach: Reach) -> Result<Self> {
         let folder = folder.join("apt-cacher-ng");
-        let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port();
+        // It knows no port above 32767, so the system's choice of a free one will not do.
+        let mut ports = 20_000 + u16::try_from(std::process::id() % 10_000)?..30_000;
+        let free = |port: &u16| TcpListener::bind((Ipv4Addr::LOCALHOST, *port)).is_ok();
+        let port = ports.find(free).context("no free port for apt-cacher-ng")?;
         let offline = u8::from(reach == Reach::Offline);
         // A configuration of its own, so that nothing of the machine's is read.
         fs_err::create_dir_all(folder.join("conf"))?;

@@ -42,6 +42,31 @@ pub(crate) fn store(project: &Project) -> Result<Store> {
     }
 }
 
+/// What the overlay that discovers machines is called.
+pub(crate) const DISCOVERY: &str = "discovery";
+
+/// The boot set of that name, or of the overlay of that name; without one discovery's, or the only one.
+pub(crate) fn boot_set(store: &Store, named: Option<&str>) -> Result<String> {
+    let targets = store.targets()?;
+    let there: Vec<&str> =
+        targets.iter().filter_map(|target| target.strip_prefix("set/")).collect();
+    let known = if there.is_empty() { "none".to_owned() } else { there.join(", ") };
+    let named = named.map(|name| name.strip_prefix("overlay/").unwrap_or(name));
+    match (named, there.as_slice()) {
+        (Some(name), all) if !all.contains(&name) => Err(told(
+            format!("there is no boot set {name} (there are: {known})"),
+            format!("run `overboot build set/{name}`"),
+        )),
+        (Some(name), _) => Ok(name.to_owned()),
+        (None, [only]) => Ok((*only).to_owned()),
+        (None, all) if all.contains(&DISCOVERY) => Ok(DISCOVERY.to_owned()),
+        (None, _) => Err(told(
+            format!("which boot set? There are: {known}"),
+            "build them with `overboot build`, and name one",
+        )),
+    }
+}
+
 /// The lock: the one that is there if it is what the recipe wants, otherwise a new one, which is saved.
 pub(crate) fn lock(project: &Project, recipe: &Recipe, printer: &Printer) -> Result<Lock> {
     let wanted = overboot_build::lock::wanted(recipe);

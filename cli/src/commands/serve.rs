@@ -32,9 +32,9 @@ pub(crate) struct Args {
     /// What to do about DHCP: off, proxy (beside the site's server), or first-last/prefix (be the server).
     #[arg(long, value_name = "WHAT", value_parser = dhcp_argument)]
     dhcp: Option<ServeDhcp>,
-    /// The boot set of workflows that name none.
-    #[arg(long, value_name = "NAME", default_value = "discovery")]
-    boot_set: String,
+    /// The boot set of workflows that name none; otherwise discovery, or the only one.
+    #[arg(long, value_name = "NAME")]
+    boot_set: Option<String>,
     /// Where nodes, catalogs and workflows are kept; otherwise in the project.
     #[arg(long, value_name = "DIR")]
     state: Option<PathBuf>,
@@ -52,7 +52,16 @@ const TFTP_PORT: u16 = 69;
 pub(crate) fn run(global: &Global, args: &Args, printer: &Printer) -> Result<ExitCode> {
     let (project, recipe) = project::open(global)?;
     let state = args.state.clone().unwrap_or_else(|| project.folder().join(".overboot/fleet"));
-    let config = config(&recipe.serve, args, state, project.store_folder())?;
+    let store = project::store(&project)?;
+    let boot_set = match project::boot_set(&store, args.boot_set.as_deref()) {
+        Err(error) if args.boot_set.is_none() => {
+            // The API and plain files can be served all the same, and a set may still be built.
+            printer.note(format!("Workflows must name their boot set: {error}"));
+            project::DISCOVERY.to_owned()
+        }
+        chosen => chosen?,
+    };
+    let config = config(&recipe.serve, args, state, store.dir().to_owned(), boot_set)?;
     tracing_subscriber::fmt()
         .with_env_filter(
             EnvFilter::try_from_env("OVERBOOT_LOG").unwrap_or_else(|_| EnvFilter::new("info")),
@@ -87,7 +96,13 @@ async fn serve(config: ServerConfig, printer: &Printer) -> Result<()> {
 }
 
 /// What the recipe says, unless an argument says otherwise.
-fn config(recipe: &Serve, args: &Args, state: PathBuf, store: PathBuf) -> Result<ServerConfig> {
+fn config(
+    recipe: &Serve,
+    args: &Args,
+    state: PathBuf,
+    store: PathBuf,
+    boot_set: String,
+) -> Result<ServerConfig> {
     let interface = args.interface.clone().or_else(|| recipe.interface.clone());
     let address = interface.as_deref().map(address_of).transpose()?;
     let served = interface.zip(address);
@@ -96,7 +111,7 @@ fn config(recipe: &Serve, args: &Args, state: PathBuf, store: PathBuf) -> Result
     config.tftp = address.map(|address| SocketAddrV4::new(address, TFTP_PORT));
     config.dhcp = dhcp(args.dhcp.unwrap_or(recipe.dhcp), served, recipe)?;
     config.discovery = Some(recipe.discovery.clone());
-    config.boot_set = args.boot_set.clone();
+    config.boot_set = boot_set;
     config.common = args.common.clone();
     config.advertised = args
         .advertise

@@ -22,7 +22,7 @@ pub(crate) struct Args {
     #[arg(value_name = "OVERLAY")]
     overlays: Vec<String>,
     /// RAM of the machine in MiB; otherwise what the overlay needs, at least 1024.
-    #[arg(long, value_name = "MIB", value_parser = clap::value_parser!(u32).range(128..))]
+    #[arg(long, value_name = "MIB", value_parser = clap::value_parser!(u32).range(128..=1 << 20))]
     memory: Option<u32>,
     /// How the machine's instructions are run.
     #[arg(long, value_enum, default_value_t = AccelArg::Auto)]
@@ -72,9 +72,6 @@ enum Firmware {
     Secureboot,
 }
 
-/// What the overlay that discovers is called; any other runs a command.
-const DISCOVERY: &str = "discovery";
-
 /// Shows that the system runs and that its package database is whole.
 const COMMAND: &str = "uname -srm && dpkg --audit";
 
@@ -91,7 +88,12 @@ pub(crate) fn run(global: &Global, args: &Args, printer: &Printer) -> Result<Exi
     }
     let (project, _) = project::open(global)?;
     let store = project::store(&project)?;
-    let sets = chosen(&store, &args.overlays)?;
+    let sets = match &args.overlays[..] {
+        [] => vec![project::boot_set(&store, None)?],
+        named => {
+            named.iter().map(|name| project::boot_set(&store, Some(name))).collect::<Result<_>>()?
+        }
+    };
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .enable_all()
@@ -119,37 +121,6 @@ pub(crate) fn run(global: &Global, args: &Args, printer: &Printer) -> Result<Exi
     Ok(if passed { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-/// The boot sets of the named overlays; without names discovery's, or the only one.
-fn chosen(store: &Store, named: &[String]) -> Result<Vec<String>> {
-    let artifacts = store.list()?;
-    let there: Vec<&str> =
-        artifacts.iter().filter_map(|artifact| artifact.target.strip_prefix("set/")).collect();
-    let known = || {
-        if there.is_empty() { "none".to_owned() } else { there.join(", ") }
-    };
-    for name in named {
-        let name = name.strip_prefix("overlay/").unwrap_or(name);
-        if !there.contains(&name) {
-            return Err(told(
-                format!("there is no boot set {name} (there are: {})", known()),
-                format!("run `overboot build set/{name}`"),
-            ));
-        }
-    }
-    match (named, there.as_slice()) {
-        ([], [only]) => Ok(vec![(*only).to_owned()]),
-        ([], all) if all.contains(&DISCOVERY) => Ok(vec![DISCOVERY.to_owned()]),
-        ([], _) => Err(told(
-            format!("which overlay? There are: {}", known()),
-            "build them with `overboot build`, and name one",
-        )),
-        (named, _) => Ok(named
-            .iter()
-            .map(|name| name.strip_prefix("overlay/").unwrap_or(name).to_owned())
-            .collect()),
-    }
-}
-
 fn read(store: &Store, name: &str) -> Result<BootSet> {
     let artifact = store
         .get(&format!("set/{name}"))?
@@ -161,7 +132,7 @@ fn read(store: &Store, name: &str) -> Result<BootSet> {
 fn work(args: &Args, set: &str) -> Work {
     match &args.run {
         Some(command) => Work::Command(command.clone()),
-        None if set == DISCOVERY => Work::Discovery,
+        None if set == project::DISCOVERY => Work::Discovery,
         None => Work::Command(COMMAND.to_owned()),
     }
 }

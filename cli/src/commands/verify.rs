@@ -8,7 +8,7 @@ use super::project;
 use crate::Global;
 use crate::printer::Printer;
 
-/// Check all digests and signatures in the store; move aside what is damaged
+/// Check all digests and signatures; move aside what is damaged
 ///
 /// What was moved into store/damaged is made again by the next `overboot build`.
 #[derive(Debug, clap::Args)]

@@ -1,11 +1,11 @@
 //! How far a machine is, from what the server wrote down; each thing told once.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
 use overboot_dhcp::Mac;
-use overboot_state::{BootEvent, NodeId, State, Status, Timestamp, Workflow};
+use overboot_state::{BootEvent, NodeId, State, Status, Timeline, Timestamp, Workflow};
 
 /// One thing that happened.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -44,6 +44,8 @@ pub(crate) struct Watch {
     since: Timestamp,
     /// Events of the boot that have been told, by boot and number.
     told: BTreeSet<(String, usize)>,
+    /// How many events each boot had at the last look.
+    seen: BTreeMap<String, usize>,
     /// Tasks whose end has been told.
     ended: BTreeSet<String>,
     last: String,
@@ -56,6 +58,7 @@ impl Watch {
             started,
             since: Timestamp::now(),
             told: BTreeSet::new(),
+            seen: BTreeMap::new(),
             ended: BTreeSet::new(),
             last: "nothing was heard of the machine; its boot ROM did not reach the server"
                 .to_owned(),
@@ -65,27 +68,42 @@ impl Watch {
     /// What is new since the last look.
     pub(crate) async fn look(&mut self, state: &State) -> Result<News> {
         let mut news = News::default();
-        for timeline in state.timelines(&[self.mac], 10).await?.iter().rev() {
-            let kernel = kernel_start(&timeline.events);
-            for (number, event) in timeline.events.iter().enumerate() {
-                if self.told.insert((timeline.boot.id.to_string(), number)) {
-                    let line = self.event(event, kernel);
-                    self.last = format!("the last stage was {}: {}", line.what, line.detail);
-                    news.lines.push(line);
+        let mut tasks = Vec::new();
+        if let Some(node) = state.find_by_identifier(&self.mac.to_string()).await? {
+            for workflow in state.workflows(Some(&node.id), None).await? {
+                self.tasks(&workflow, &mut tasks);
+                if !workflow.status.is_active() && news.ended.is_none() {
+                    news.ended = Some(ended(&workflow));
                 }
             }
+            news.node = Some(node.id);
         }
-        let Some(node) = state.find_by_identifier(&self.mac.to_string()).await? else {
-            return Ok(news);
-        };
-        for workflow in state.workflows(Some(&node.id), None).await? {
-            self.tasks(&workflow, &mut news.lines);
-            if !workflow.status.is_active() && news.ended.is_none() {
-                news.ended = Some(ended(&workflow));
+        for timeline in state.timelines(&[self.mac], 10).await?.iter().rev() {
+            self.boot(timeline, news.ended.is_some(), &mut news.lines);
+        }
+        news.lines.append(&mut tasks);
+        Ok(news)
+    }
+
+    /// What is new of one boot.
+    fn boot(&mut self, timeline: &Timeline, over: bool, lines: &mut Vec<Line>) {
+        let events = &timeline.events;
+        let boot = timeline.boot.id.to_string();
+        let before = self.seen.insert(boot.clone(), events.len());
+        // A node reports what it did before it had a network all at once, and the later reports tell better when that was:
+        // they are awaited.
+        let settled = over || before == Some(events.len());
+        let kernel = kernel_start(events);
+        for (number, event) in events.iter().enumerate() {
+            if event.at_ms.is_some() && !settled {
+                continue;
+            }
+            if self.told.insert((boot.clone(), number)) {
+                let line = self.event(event, kernel);
+                self.last = format!("the last stage was {}: {}", line.what, line.detail);
+                lines.push(line);
             }
         }
-        news.node = Some(node.id);
-        Ok(news)
     }
 
     /// Where the machine stands, for somebody who waited in vain.
