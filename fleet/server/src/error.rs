@@ -63,6 +63,9 @@ impl Error {
             Self::Http { source, .. } if source.kind() == io::ErrorKind::PermissionDenied => {
                 Some("ports below 1024 need root, or the capability CAP_NET_BIND_SERVICE")
             }
+            Self::Http { source, .. } if source.kind() == io::ErrorKind::AddrNotAvailable => {
+                Some("no interface of this machine has that address: choose another, or 0.0.0.0")
+            }
             Self::NoAddress { .. } => Some("name the address of this machine that nodes reach"),
             Self::State(source) => source.hint(),
             Self::Engine(source) => source.hint(),
