@@ -60,8 +60,11 @@ fn change(mut open: Option<Open>, window: Option<Window>, log: &Log) -> Option<O
     }
     match Open::new(window, until) {
         Ok(open) => {
-            let minutes = open.window.seconds / 60;
-            log.line(&format!("login open for {} for {minutes} minutes", open.window.user));
+            let time = match open.window.seconds {
+                seconds @ ..120 => format!("{seconds} s"),
+                seconds => format!("{} minutes", seconds / 60),
+            };
+            log.line(&format!("login open for {} for {time}", open.window.user));
             Some(open)
         }
         Err(error) => {
