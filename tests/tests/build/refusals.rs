@@ -292,3 +292,28 @@ fn on_a_small_disk(project: &Project, aside: &Path, keeps_packages: bool, megaby
         after: visible("after"),
     }
 }
+
+#[test]
+fn init_writes_over_nothing() {
+    let folder = project::folder();
+    let init = |words: &[&str]| {
+        let mut init = Command::new(overboot());
+        init.args(words).current_dir(folder.path()).output().unwrap()
+    };
+    project::succeeded(&init(&["-C", "one", "init"]));
+    assert!(folder.path().join("one/overboot.toml").is_file());
+    project::succeeded(&init(&["-C", "one", "init", "two"]));
+    assert!(folder.path().join("one/two/keys/boot-set.key").is_file());
+
+    let key = fs::read(folder.path().join("one/keys/boot-set.key")).unwrap();
+    let words = ["one/overboot.toml is there already", "help: name another folder"];
+    assert_said(&project::failed(&init(&["init", "one"])), &words);
+    assert_eq!(fs::read(folder.path().join("one/keys/boot-set.key")).unwrap(), key);
+
+    // A folder that is somebody else's, in part.
+    fs::create_dir(folder.path().join("mine")).unwrap();
+    fs::write(folder.path().join("mine/.gitignore"), "mine\n").unwrap();
+    let words = ["mine/.gitignore is there already", "help: "];
+    assert_said(&project::failed(&init(&["init", "mine"])), &words);
+    assert_eq!(project::names(&folder.path().join("mine")).len(), 1);
+}
