@@ -10,6 +10,7 @@
 //! | [`ports`] | TCP and UDP ports that nobody uses |
 //! | [`program`] | a child process that ends with its test, and what it printed |
 //! | [`network`] | network namespaces with bridges and taps |
+//! | [`registry`] | an OCI registry, Debian's `docker-registry`, with a login and a certificate of its own |
 //! | [`vm`] | virtual machines, with the accelerator that works here |
 //!
 //! Helpers panic where a test would: a broken test bed has no caller who could do better.
@@ -27,6 +28,7 @@ pub mod kernel;
 pub mod network;
 pub mod ports;
 pub mod program;
+pub mod registry;
 pub mod require;
 pub mod vm;
 

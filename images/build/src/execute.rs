@@ -137,7 +137,8 @@ pub fn prepare(
                 given.have.insert(target, record);
             }
             None if named.contains(&target.to_string()) => {
-                given.broken.insert(target);
+                let why = steps::why_unusable(&store, &target);
+                given.unusable.insert(target, why);
             }
             None => {}
         }

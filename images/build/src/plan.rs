@@ -1,6 +1,6 @@
 //! The steps of a build, and why each must run. Pure: it reads nothing but what it is given.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::fmt;
 use std::str::FromStr;
 
@@ -80,8 +80,8 @@ pub struct Given {
     pub signer: Option<String>,
     /// What the store has.
     pub have: BTreeMap<Target, Record>,
-    /// What the store names, but has not whole.
-    pub broken: BTreeSet<Target>,
+    /// What the store names, but cannot be used, and why.
+    pub unusable: BTreeMap<Target, String>,
 }
 
 /// One step.
@@ -261,10 +261,10 @@ impl Planner<'_> {
         };
         let key = inputs.key();
         let why = match self.given.have.get(target) {
-            None if self.given.broken.contains(target) => {
-                vec!["what the store has of it is not whole".to_owned()]
+            None => {
+                let unusable = self.given.unusable.get(target).cloned();
+                vec![unusable.unwrap_or_else(|| "not built yet".to_owned())]
             }
-            None => vec!["not built yet".to_owned()],
             Some(record) if record.key != key => differences(&record.inputs, inputs.map()),
             // A set names its parts by digest: a part that was lost and is made again may be another one.
             Some(_) if matches!(target, Target::Set(_)) => self.remade(&after),

@@ -1,7 +1,7 @@
 //! An image and its record into the store.
 
 use overboot_digest::Digest;
-use overboot_store::{ArtifactManifest, BlobWriter, Layer, Store};
+use overboot_store::{ArtifactManifest, BlobWriter, Layer, Store, layout};
 
 use crate::error::Error;
 use crate::execute::Context;
@@ -56,8 +56,12 @@ pub(crate) fn publish_layers(
     let mut layers = layers.into_iter();
     let Some(first) = layers.next() else { return Ok(()) };
     let manifest = ArtifactManifest::new(&artifact_type(&step.target), first);
-    let manifest = layers.fold(manifest, ArtifactManifest::with_layer).with_record(RECORD, record);
-    context.store.publish(&step.target.to_string(), &manifest)?;
+    let target = step.target.to_string();
+    let manifest = layers
+        .fold(manifest, ArtifactManifest::with_layer)
+        .with_record(RECORD, record)
+        .annotated(layout::TARGET, &target);
+    context.store.publish(&target, &manifest)?;
     Ok(())
 }
 
@@ -70,6 +74,10 @@ pub(crate) fn record(store: &Store, target: &Target) -> Result<Option<Record>, E
         Ok(None) | Err(Blob { .. } | Manifest { .. }) => return Ok(None),
         Err(error) => return Err(error.into()),
     };
+    // Nobody has signed what the record of a pulled image says: to believe it would be to sign an image of unknown making.
+    if artifact.origin.is_some() {
+        return Ok(None);
+    }
     let Some(record) = artifact.record() else { return Ok(None) };
     let whole = artifact.manifest.layers.iter().all(|layer| store.has_blob(layer.descriptor()));
     if !whole {
@@ -78,6 +86,15 @@ pub(crate) fn record(store: &Store, target: &Target) -> Result<Option<Record>, E
     let bytes = fs_err::read(store.blob_path(&record.digest)).ok();
     let bytes = bytes.filter(|bytes| Digest::of(bytes) == record.digest);
     Ok(bytes.and_then(|bytes| serde_json::from_slice(&bytes).ok()))
+}
+
+/// Why what the store has under a target's name is none of ours.
+pub(crate) fn why_unusable(store: &Store, target: &Target) -> String {
+    let artifact = store.get(&target.to_string()).ok().flatten();
+    match artifact.and_then(|artifact| artifact.origin) {
+        Some(origin) => format!("what the store has of it was pulled from {origin}"),
+        None => "what the store has of it is not whole".to_owned(),
+    }
 }
 
 /// `application/vnd.overboot.base.v1`.

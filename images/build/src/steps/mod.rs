@@ -17,7 +17,7 @@ use crate::execute::Context;
 use crate::lock::LOADERS;
 use crate::plan::{Step, Target};
 
-pub(crate) use artifact::record;
+pub(crate) use artifact::{record, why_unusable};
 pub(crate) use tree::sweep as sweep_trees;
 
 /// Makes what the step is for; returns its size.

@@ -1,0 +1,1 @@
+//! A registry that answers what a test says.

@@ -1,0 +1,1 @@
+//! Container images, as skopeo puts them into layouts and registries.
