@@ -5,13 +5,13 @@
 //! along with what they point to, and never lead out of the firmware directory.
 
 use std::collections::BTreeSet;
-use std::io::{self, Read};
+use std::io;
 use std::path::{Path, PathBuf};
 
 use overboot_kmod::Index;
 
 use crate::assembly::Assembly;
-use crate::tree::Source;
+use crate::tree::OnDisk;
 use crate::{Error, Glob};
 
 /// Where firmware lies in a root with merged /usr, and in an image.
@@ -138,19 +138,4 @@ fn every_file(directory: &Path) -> Result<Vec<String>, Error> {
     }
     files.sort_unstable();
     Ok(files)
-}
-
-struct OnDisk {
-    path: PathBuf,
-    size: u64,
-}
-
-impl Source for OnDisk {
-    fn size(&self) -> u64 {
-        self.size
-    }
-
-    fn open(&self) -> io::Result<Box<dyn Read + Send>> {
-        Ok(Box::new(fs_err::File::open(&self.path)?))
-    }
 }

@@ -231,10 +231,10 @@ fn read_entry(
     })
 }
 
-/// A regular file of the tree.
-struct OnDisk {
-    path: PathBuf,
-    size: u64,
+/// A regular file of a tree, read when it is packed.
+pub(crate) struct OnDisk {
+    pub(crate) path: PathBuf,
+    pub(crate) size: u64,
 }
 
 impl Source for OnDisk {
