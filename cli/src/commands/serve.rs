@@ -26,7 +26,7 @@ pub(crate) struct Args {
     /// The host, or host:port, that nodes are told; otherwise the address of the interface.
     #[arg(long, value_name = "HOST[:PORT]")]
     advertise: Option<String>,
-    /// The interface where DHCP and TFTP serve.
+    /// The interface where DHCP and TFTP serve; without one there is neither, only HTTP.
     #[arg(long, value_name = "NAME")]
     interface: Option<String>,
     /// What to do about DHCP: off, proxy (beside the site's server), or first-last/prefix (be the server).
@@ -38,6 +38,12 @@ pub(crate) struct Args {
     /// Where nodes, catalogs and workflows are kept; otherwise in the project.
     #[arg(long, value_name = "DIR")]
     state: Option<PathBuf>,
+    /// Where nodes send their logs, by UDP to port 514 (RackHD's SYSLOGSERVER).
+    #[arg(long, value_name = "ADDRESS")]
+    syslog: Option<Ipv4Addr>,
+    /// Another server of the same images: a URL below which blobs/sha256/ is. Nodes go on there when this one fails.
+    #[arg(long = "mirror", value_name = "URL")]
+    mirrors: Vec<String>,
     /// A folder of plain files for /common/, where RackHD's images are.
     #[arg(long, value_name = "DIR")]
     common: Option<PathBuf>,
@@ -113,6 +119,8 @@ fn config(
     config.discovery = Some(recipe.discovery.clone());
     config.boot_set = boot_set;
     config.common = args.common.clone();
+    config.syslog = args.syslog;
+    config.mirrors = args.mirrors.clone();
     config.advertised = args
         .advertise
         .clone()
