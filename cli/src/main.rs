@@ -61,6 +61,9 @@ enum Command {
     Serve(commands::serve::Args),
     Export(commands::export::Args),
     Verify(commands::verify::Args),
+    Push(commands::push::Args),
+    Pull(commands::pull::Args),
+    Schema(commands::schema::Args),
 }
 
 fn main() -> ExitCode {
@@ -90,5 +93,8 @@ fn run(cli: Cli, printer: &Printer) -> Result<ExitCode> {
         Command::Serve(args) => commands::serve::run(&cli.global, &args, printer),
         Command::Export(args) => commands::export::run(&cli.global, &args, printer),
         Command::Verify(args) => commands::verify::run(&cli.global, &args, printer),
+        Command::Push(args) => commands::push::run(&cli.global, &args, printer),
+        Command::Pull(args) => commands::pull::run(&cli.global, &args, printer),
+        Command::Schema(args) => commands::schema::run(&args, printer),
     }
 }

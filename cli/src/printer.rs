@@ -3,6 +3,8 @@
 //! Three ways of saying it: bars for a person at a terminal, plain lines for a log, JSON objects for a program.
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "this is the place that prints")]
 
+mod transfer;
+
 use std::collections::HashMap;
 use std::io::IsTerminal;
 use std::sync::{Mutex, PoisonError};

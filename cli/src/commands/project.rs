@@ -69,7 +69,7 @@ pub(crate) fn boot_set(store: &Store, named: Option<&str>) -> Result<String> {
 
 /// The lock: the one that is there if it is what the recipe wants, otherwise a new one, which is saved.
 pub(crate) fn lock(project: &Project, recipe: &Recipe, printer: &Printer) -> Result<Lock> {
-    let wanted = overboot_build::lock::wanted(recipe);
+    let wanted = overboot_build::lock::wanted(project, recipe)?;
     match Lock::load(project.folder())? {
         Some(lock) if lock.wanted == wanted => return Ok(lock),
         Some(_) => {

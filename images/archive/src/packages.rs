@@ -8,7 +8,7 @@ use overboot_digest::Digest;
 use serde::{Deserialize, Serialize};
 use tracing::warn;
 
-use crate::fetch::{Download, Fetcher};
+use crate::fetch::{Aside, Download, Fetcher};
 use crate::{Error, workers};
 
 /// A package file that is wanted, as the lock names it.
@@ -74,6 +74,20 @@ impl PackageStore {
     #[must_use]
     pub fn path(&self, sha256: &Digest) -> PathBuf {
         self.dir.join("sha256").join(format!("{}.deb", sha256.hex()))
+    }
+
+    /// Puts a package file in that came some other way; returns its digest.
+    ///
+    /// # Errors
+    /// It cannot be written.
+    pub fn insert(&self, bytes: &[u8]) -> Result<Digest, Error> {
+        let sha256 = Digest::of(bytes);
+        let path = self.path(&sha256);
+        let Some(mut aside) = Aside::open(&path, bytes.len() as u64)? else { return Ok(sha256) };
+        aside.clear()?;
+        aside.append(bytes)?;
+        aside.finish()?;
+        Ok(sha256)
     }
 
     /// Is that package there? Its length is looked at, not its content.

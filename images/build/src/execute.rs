@@ -9,7 +9,7 @@ use std::time::Instant;
 use overboot_archive::Wanted;
 use overboot_digest::Digest;
 use overboot_pack::KernelModules;
-use overboot_recipe::{Lock, LockedPackage, Recipe};
+use overboot_recipe::{Base, Lock, LockedPackage, Recipe, Whence};
 use overboot_store::Store;
 
 use crate::error::Error;
@@ -17,10 +17,13 @@ use crate::event::Event;
 use crate::plan::{Given, Plan, Step, Target, plan};
 use crate::project::Project;
 use crate::signing::{self, Signer};
-use crate::{inputs, sources, steps};
+use crate::{debs, inputs, sources, steps};
 
 /// How many packages are fetched at once.
 const FETCHES: std::num::NonZeroUsize = std::num::NonZeroUsize::new(8).unwrap();
+
+/// Debian's name of the architecture that this program builds for: that of its node program.
+const ARCHITECTURE: &str = "amd64";
 
 /// What a build came to.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -129,6 +132,20 @@ pub fn prepare(
         let digest = inputs::source(&project.folder().join(path))?;
         given.sources.insert(path.display().to_string(), digest);
     }
+    let bases = recipe.bases.iter().map(|(name, base)| {
+        (Target::Base(name.clone()), debs::missing(project, recipe, base.slots()))
+    });
+    let overlays = recipe.overlays.iter().map(|(name, overlay)| {
+        let below = recipe.bases.get(&overlay.base).into_iter().flat_map(Base::slots);
+        let slots = overlay.slots().chain(below);
+        (Target::Overlay(name.clone()), debs::missing(project, recipe, slots))
+    });
+    for (target, slots) in bases.chain(overlays) {
+        if let Some(slot) = slots.first() {
+            let why = format!("{} is missing. {}", slot.file.display(), slot.from);
+            given.missing.insert(target, why);
+        }
+    }
     let store = project.store()?;
     let named = store.targets()?;
     for target in crate::plan::targets(recipe) {
@@ -165,6 +182,15 @@ pub fn execute(
         return Err(Error::told(
             "building needs root for now: owners, devices and mounts of another system",
             "run it with sudo",
+        ));
+    }
+    if !plan.is_empty() && recipe.archive.architecture != ARCHITECTURE {
+        return Err(Error::told(
+            format!(
+                "images for {} can be locked and planned here, and not built: packages are configured by running their own programs, and this machine runs those of {ARCHITECTURE}",
+                recipe.archive.architecture
+            ),
+            format!("build them on such a machine, or write architecture = \"{ARCHITECTURE}\""),
         ));
     }
     let store = project.store()?;
@@ -215,13 +241,16 @@ fn fetch(context: &Context<'_>, plan: &Plan) -> Result<(), Error> {
     for step in plan.steps.iter().filter(|step| step.runs()) {
         for target in steps::reads(context, &step.target) {
             for package in lock.steps(&target).concat().concat() {
+                if let Whence::File { file } = &package.whence {
+                    debs::import(project, &project.packages()?, file, &package.sha256)?;
+                }
                 let one = Wanted {
                     name: package.name.clone(),
                     version: package.version.clone(),
                     architecture: package.architecture.clone(),
                     sha256: package.sha256,
                     size: package.size,
-                    urls: vec![sources::url(&sources, package)],
+                    urls: sources::url(&sources, package).into_iter().collect(),
                 };
                 wanted.insert(package.key(), one);
             }

@@ -12,6 +12,7 @@
 //!
 //! Does not know how anything is shown to a person (that is told in [`Event`]s), nor the network beyond the archive's fetcher.
 
+mod debs;
 mod error;
 mod event;
 pub mod execute;

@@ -4,25 +4,30 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use overboot_archive::resolve::{Related, batches, find};
-use overboot_archive::universe::RelationField;
+use overboot_archive::universe::{Origin, RelationField};
 use overboot_archive::{
-    Index, Installed, Package, Policy, Request, ResolveError, Universe, Variant, resolve,
+    Fetcher, Index, Installed, Package, Policy, Request, ResolveError, Source, Universe, Variant,
+    resolve,
 };
 use overboot_digest::Digest;
-use overboot_recipe::{Base, Lock, LockedArchive, LockedImage, LockedPackage, Recipe};
+use overboot_recipe::{Base, Deb, Lock, LockedArchive, LockedImage, LockedPackage, Recipe, Whence};
 
+use crate::debs::{self, Local};
 use crate::error::Error;
 use crate::event::Event;
 use crate::project::Project;
 use crate::sources;
-use crate::transactions::transactions;
+use crate::transactions::{Packages, transactions};
 
 /// The package that holds the network boot loaders.
 pub(crate) const LOADERS: &str = "ipxe";
 
-/// The digest of everything in the recipe that says which packages are wanted; see [`Lock::wanted`].
-#[must_use]
-pub fn wanted(recipe: &Recipe) -> Digest {
+/// The digest of everything in the recipe, and in the package files that it names, that says which packages are wanted; see
+/// [`Lock::wanted`].
+///
+/// # Errors
+/// A package file cannot be read.
+pub fn wanted(project: &Project, recipe: &Recipe) -> Result<Digest, Error> {
     let bases = recipe.bases.iter().map(|(name, base)| {
         (format!("base/{name}"), (Some(base.variant), None, transactions(&base.provision, true).1))
     });
@@ -31,8 +36,9 @@ pub fn wanted(recipe: &Recipe) -> Digest {
         (format!("overlay/{name}"), (None, Some(&overlay.base), wanted))
     });
     let images: BTreeMap<String, _> = bases.chain(overlays).collect();
-    let text = serde_json::to_vec(&(&recipe.archive, &recipe.kernel.package, images));
-    Digest::of(text.unwrap_or_default())
+    let debs = debs::state(project, recipe)?;
+    let text = serde_json::to_vec(&(&recipe.archive, &recipe.kernel.package, images, debs));
+    Ok(Digest::of(text.unwrap_or_default()))
 }
 
 /// Asks the archive which packages the recipe means today.
@@ -50,8 +56,9 @@ pub fn lock(
         suites: sources.iter().map(|source| source.suite.clone()).collect(),
     });
     let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |now| now.as_secs());
+    let fetcher = project.fetcher(recipe)?;
     let index = Index::update(
-        &project.fetcher(recipe)?,
+        &fetcher,
         &sources,
         &keyring,
         &recipe.archive.architecture,
@@ -59,13 +66,24 @@ pub fn lock(
         now,
         Policy { check_valid_until: true },
     )?;
-    let universe = Universe::of(&index, &recipe.archive.architecture)?;
-    let mut chosen =
-        Chosen { recipe, universe: &universe, images: BTreeMap::new(), packages: BTreeMap::new() };
+    let mut universe = Universe::of(&index, &recipe.archive.architecture)?;
+    let locals = locals(project, recipe, &fetcher, &mut universe)?;
+    let mut chosen = Chosen {
+        recipe,
+        universe: &universe,
+        locals,
+        images: BTreeMap::new(),
+        packages: BTreeMap::new(),
+    };
     for (name, base) in &recipe.bases {
-        chosen.base(&format!("base/{name}"), base)?;
+        if debs::missing(project, recipe, base.slots()).is_empty() {
+            chosen.base(&format!("base/{name}"), base)?;
+        }
     }
     for (name, overlay) in &recipe.overlays {
+        if !debs::missing(project, recipe, overlay.slots()).is_empty() {
+            continue;
+        }
         let below = chosen.installed(&format!("base/{}", overlay.base));
         let wanted = transactions(&overlay.provision, false).1;
         chosen.image(&format!("overlay/{name}"), Variant::Custom, &wanted, below)?;
@@ -79,7 +97,7 @@ pub fn lock(
     });
     Ok(Lock {
         version: 1,
-        wanted: wanted(recipe),
+        wanted: wanted(project, recipe)?,
         epoch: index.suites.iter().map(|suite| suite.release.date).max().unwrap_or(0),
         archives: archives.collect(),
         images: chosen.images,
@@ -87,10 +105,44 @@ pub fn lock(
     })
 }
 
+/// The package files of the recipe, which `universe` then has too: chosen only where they are asked for by name and version.
+fn locals(
+    project: &Project,
+    recipe: &Recipe,
+    fetcher: &Fetcher,
+    universe: &mut Universe,
+) -> Result<Vec<(Deb, Local)>, Error> {
+    let store = project.packages()?;
+    let provisions = recipe.bases.values().map(|base| &base.provision);
+    let provisions = provisions.chain(recipe.overlays.values().map(|overlay| &overlay.provision));
+    let mut found: Vec<(Deb, Local)> = Vec::new();
+    for packages in provisions.flat_map(|provision| transactions(provision, false).1) {
+        for deb in packages.debs {
+            let skipped = matches!(&deb, Deb::Slot(name)
+                if !debs::missing(project, recipe, std::iter::once(name.as_str())).is_empty());
+            if skipped || found.iter().any(|(known, _)| *known == deb) {
+                continue;
+            }
+            let local = debs::read(project, recipe, &store, fetcher, &deb)?;
+            let source = Source::new("", debs::SUITE, "");
+            let added = universe.add(&local.stanza, Origin { source, priority: -1 })?;
+            if added == 0 && universe.versions(local.name()).next().is_none() {
+                return Err(Error::told(
+                    format!("{} is a package for another architecture", local.request),
+                    format!("give one for {}", recipe.archive.architecture),
+                ));
+            }
+            found.push((deb, local));
+        }
+    }
+    Ok(found)
+}
+
 /// What has been chosen so far.
 struct Chosen<'u> {
     recipe: &'u Recipe,
     universe: &'u Universe,
+    locals: Vec<(Deb, Local)>,
     images: BTreeMap<String, LockedImage>,
     packages: BTreeMap<String, LockedPackage>,
 }
@@ -109,15 +161,19 @@ impl<'u> Chosen<'u> {
         &mut self,
         target: &str,
         variant: Variant,
-        wanted: &[Vec<String>],
+        wanted: &[Packages],
         mut below: Vec<Installed>,
     ) -> Result<(), Error> {
         let mut steps = Vec::new();
-        for (at, names) in wanted.iter().enumerate() {
+        for (at, packages) in wanted.iter().enumerate() {
             let variant = if at == 0 { variant } else { Variant::Custom };
+            let local = |deb: &Deb| self.locals.iter().find(|(known, _)| known == deb);
+            let files = packages.debs.iter().filter_map(local);
+            let files = files.map(|(_, local)| local.request.clone());
             let request = Request {
                 variant,
-                install: names.clone(),
+                install: packages.names.iter().cloned().chain(files).collect(),
+                exclude: packages.exclude.clone(),
                 base: below.clone(),
                 ..Request::default()
             };
@@ -209,12 +265,19 @@ impl<'u> Chosen<'u> {
 
     fn note(&mut self, batches: &[Vec<&Package>]) -> Vec<Vec<String>> {
         let mut note = |package: &&Package| {
+            let local = self.locals.iter().find(|(_, local)| local.sha256 == package.sha256);
+            let whence = match local {
+                Some((_, local)) => local.whence.clone(),
+                None => Whence::Archive {
+                    suite: package.origin.source.suite.clone(),
+                    path: package.filename.clone(),
+                },
+            };
             let locked = LockedPackage {
                 name: package.name.clone(),
                 version: package.version.to_string(),
                 architecture: package.architecture.clone(),
-                suite: package.origin.source.suite.clone(),
-                path: package.filename.clone(),
+                whence,
                 size: package.size,
                 sha256: package.sha256,
             };

@@ -5,7 +5,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use overboot_digest::Digest;
-use overboot_recipe::{Lock, Overlay, Provisioner, Recipe};
+use overboot_recipe::{Lock, Provisioner, Recipe, Script};
 
 use crate::error::Error;
 use crate::inputs::{Inputs, differences};
@@ -82,6 +82,8 @@ pub struct Given {
     pub have: BTreeMap<Target, Record>,
     /// What the store names, but cannot be used, and why.
     pub unusable: BTreeMap<Target, String>,
+    /// Bases and overlays that cannot be made here, and why: inputs that are not shipped are missing.
+    pub missing: BTreeMap<Target, String>,
 }
 
 /// One step.
@@ -166,8 +168,7 @@ pub fn targets(recipe: &Recipe) -> Vec<Target> {
     all.extend(recipe.bases.keys().cloned().map(Target::Base));
     all.extend(recipe.overlays.keys().cloned().map(Target::Overlay));
     all.push(Target::Ipxe);
-    let bases = recipe.bases.keys().filter(|name| !recipe.overlays.contains_key(*name));
-    all.extend(bases.chain(recipe.overlays.keys()).cloned().map(Target::Set));
+    all.extend(recipe.sets.keys().cloned().map(Target::Set));
     all
 }
 
@@ -207,8 +208,7 @@ pub fn plan(recipe: &Recipe, lock: &Lock, given: &Given, wanted: &[Target]) -> R
     match planner.plan.left_out.first() {
         // Asked for by name, it is not merely left out.
         Some(line) if !wanted.is_empty() => {
-            let help = "put the private key of a trusted one into keys/boot-set.key, or see `overboot init`";
-            Err(Error::told(line.clone(), help))
+            Err(Error::told(line.clone(), "put what is missing in its place, and build again"))
         }
         _ => Ok(planner.plan),
     }
@@ -226,6 +226,10 @@ impl Planner<'_> {
     fn add(&mut self, target: &Target) -> Option<usize> {
         if let Some(place) = self.plan.place(target) {
             return Some(place);
+        }
+        if let Some(why) = self.given.missing.get(target) {
+            self.leave_out(&target.to_string(), why);
+            return None;
         }
         let (inputs, after) = match target {
             Target::Kernel => (self.kernel(), Vec::new()),
@@ -348,13 +352,25 @@ impl Planner<'_> {
                 Transaction::Files(path) => {
                     inputs.set(format!("step {at} files {}", path.display()), self.source(path))
                 }
-                Transaction::Script(path) => {
-                    inputs.set(format!("step {at} script {}", path.display()), self.source(path))
+                Transaction::Script(script) => self.script(&mut inputs, at, "script", script),
+                Transaction::HostScript(script) => {
+                    self.script(&mut inputs, at, "host-script", script)
                 }
                 Transaction::Users(users) => inputs.set_digest(format!("step {at} users"), users),
+                Transaction::Systemd(units) => {
+                    inputs.set_digest(format!("step {at} systemd"), units)
+                }
             }
         }
         inputs
+    }
+
+    fn script(&self, inputs: &mut Inputs, at: usize, kind: &str, script: &Script) {
+        inputs
+            .set(format!("step {at} {kind} {}", script.path.display()), self.source(&script.path));
+        for (name, value) in &script.env {
+            inputs.set(format!("step {at} {kind} {name}"), value);
+        }
     }
 
     fn source(&self, path: &std::path::Path) -> String {
@@ -364,43 +380,43 @@ impl Planner<'_> {
 
     /// A boot set: its parts and whoever signs it.
     fn set(&mut self, name: &str) -> Option<(Inputs, Vec<usize>)> {
-        let overlay: Option<&Overlay> = self.recipe.overlays.get(name);
-        let base = overlay.map_or(name, |overlay| overlay.base.as_str()).to_owned();
-        let parts = [
-            Some(Target::Kernel),
-            only(&self.recipe.initrds).map(Target::Initrd),
-            only(&self.recipe.modules).map(Target::Modules),
-            Some(Target::Base(base)),
-            overlay.map(|_| Target::Overlay(name.to_owned())),
-        ];
-        if self.recipe.initrds.is_empty() {
-            self.plan
-                .left_out
-                .push(format!("set/{name} is left out: the recipe has no [initrd.NAME]"));
+        let set = self.recipe.sets.get(name)?;
+        let Some(initrd) = set.initrd.clone() else {
+            self.leave_out(&format!("set/{name}"), "the recipe has no [initrd.NAME]");
             return None;
-        }
+        };
+        let mut parts = vec![Target::Kernel, Target::Initrd(initrd)];
+        parts.extend(set.modules.clone().map(Target::Modules));
+        parts.push(Target::Base(set.base.clone()));
+        parts.extend(set.overlays.iter().cloned().map(Target::Overlay));
         let Some(signer) = self.given.signer.clone() else {
-            let why = "there is no private key here to sign it with";
-            self.plan.left_out.push(format!("set/{name} is left out: {why} (see `overboot init`)"));
+            let why = "there is no private key here to sign it with (see `overboot init`)";
+            self.leave_out(&format!("set/{name}"), why);
             return None;
         };
         let mut inputs = self.start();
         inputs.set("command line", &self.recipe.kernel.cmdline);
         inputs.set("signer", signer);
+        // Which of two overlays is above is no matter of their names.
+        inputs.set_list("overlays", &set.overlays);
         let mut after = Vec::new();
-        for part in parts.into_iter().flatten() {
-            let place = self.add(&part)?;
+        for part in parts {
+            let Some(place) = self.add(&part) else {
+                self.leave_out(&format!("set/{name}"), &format!("{part} is left out"));
+                return None;
+            };
             inputs.set(part.to_string(), self.plan.steps[place].key);
             after.push(place);
         }
         Some((inputs, after))
     }
-}
 
-/// The one that boot sets take: `default`, or the only one.
-pub(crate) fn only<T>(named: &BTreeMap<String, T>) -> Option<String> {
-    let name = named.get_key_value("default").or_else(|| named.first_key_value());
-    name.map(|(name, _)| name.clone())
+    fn leave_out(&mut self, target: &str, why: &str) {
+        let line = format!("{target} is left out: {why}");
+        if !self.plan.left_out.contains(&line) {
+            self.plan.left_out.push(line);
+        }
+    }
 }
 
 fn word(value: &impl serde::Serialize) -> String {

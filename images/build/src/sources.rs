@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use overboot_archive::{Keyring, Source, keyrings, mirror};
-use overboot_recipe::{Archive, LockedPackage, Recipe};
+use overboot_recipe::{Archive, LockedPackage, Recipe, Whence};
 
 use crate::error::Error;
 
@@ -73,11 +73,17 @@ pub fn keyring(recipe: &Recipe) -> Result<Keyring, Error> {
     })
 }
 
-/// Where a locked package can be fetched, of the recipe's [`sources`].
+/// Where a locked package can be fetched, given the recipe's [`sources`]; nowhere when it is a file of the project.
 #[must_use]
-pub fn url(sources: &[Source], package: &LockedPackage) -> String {
-    let found = sources.iter().find(|source| source.suite == package.suite);
-    found.or(sources.first()).map(|source| source.url(&package.path)).unwrap_or_default()
+pub fn url(sources: &[Source], package: &LockedPackage) -> Option<String> {
+    match &package.whence {
+        Whence::Archive { suite, path } => {
+            let found = sources.iter().find(|source| source.suite == *suite);
+            found.or(sources.first()).map(|source| source.url(path))
+        }
+        Whence::Url { url } => Some(url.clone()),
+        Whence::File { .. } => None,
+    }
 }
 
 /// What an image's own apt is told: the recipe's mirror, or the distribution's; never the build host's, which is no part of

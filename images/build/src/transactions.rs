@@ -3,7 +3,8 @@
 
 use std::path::Path;
 
-use overboot_recipe::{Provisioner, User};
+use overboot_recipe::{Deb, Provisioner, Script, Systemd, User};
+use serde::Serialize;
 
 /// What is done in one go.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -12,10 +13,25 @@ pub(crate) enum Transaction<'a> {
     Packages(usize),
     /// A tree of files is laid over the root.
     Files(&'a Path),
-    /// A script runs.
-    Script(&'a Path),
+    /// A script runs inside.
+    Script(&'a Script),
+    /// A script runs outside.
+    HostScript(&'a Script),
     /// Users are made.
     Users(&'a [User]),
+    /// Units are switched on and off.
+    Systemd(&'a Systemd),
+}
+
+/// What a package transaction asks for.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub(crate) struct Packages {
+    /// `name` or `name=version`.
+    pub(crate) names: Vec<String>,
+    /// Package files.
+    pub(crate) debs: Vec<Deb>,
+    /// What must not come along.
+    pub(crate) exclude: Vec<String>,
 }
 
 /// The transactions of an image, and what each of its package transactions asks for. `variant`: the image starts from a set of
@@ -23,27 +39,46 @@ pub(crate) enum Transaction<'a> {
 pub(crate) fn transactions(
     provision: &[Provisioner],
     variant: bool,
-) -> (Vec<Transaction<'_>>, Vec<Vec<String>>) {
+) -> (Vec<Transaction<'_>>, Vec<Packages>) {
     let mut found = Vec::new();
-    let mut wanted: Vec<Vec<String>> = Vec::new();
+    let mut wanted: Vec<Packages> = Vec::new();
     if variant {
         found.push(Transaction::Packages(0));
-        wanted.push(Vec::new());
+        wanted.push(Packages::default());
     }
     for step in provision {
-        match step {
-            Provisioner::Packages(names) => {
-                if !matches!(found.last(), Some(Transaction::Packages(_))) {
-                    found.push(Transaction::Packages(wanted.len()));
-                    wanted.push(Vec::new());
-                }
-                if let Some(last) = wanted.last_mut() {
-                    last.extend(names.iter().cloned());
-                }
+        let (names, debs, exclude): (&[String], &[Deb], &[String]) = match step {
+            Provisioner::Packages { names, exclude } => (names, &[], exclude),
+            Provisioner::Debs { debs, exclude } => (&[], debs, exclude),
+            Provisioner::Files(path) => {
+                found.push(Transaction::Files(path));
+                continue;
             }
-            Provisioner::Files(path) => found.push(Transaction::Files(path)),
-            Provisioner::Script(path) => found.push(Transaction::Script(path)),
-            Provisioner::Users(users) => found.push(Transaction::Users(users)),
+            Provisioner::Script(script) => {
+                found.push(Transaction::Script(script));
+                continue;
+            }
+            Provisioner::HostScript(script) => {
+                found.push(Transaction::HostScript(script));
+                continue;
+            }
+            Provisioner::Users(users) => {
+                found.push(Transaction::Users(users));
+                continue;
+            }
+            Provisioner::Systemd(units) => {
+                found.push(Transaction::Systemd(units));
+                continue;
+            }
+        };
+        if !matches!(found.last(), Some(Transaction::Packages(_))) {
+            found.push(Transaction::Packages(wanted.len()));
+            wanted.push(Packages::default());
+        }
+        if let Some(last) = wanted.last_mut() {
+            last.names.extend_from_slice(names);
+            last.debs.extend_from_slice(debs);
+            last.exclude.extend_from_slice(exclude);
         }
     }
     (found, wanted)
@@ -55,16 +90,21 @@ mod tests {
 
     #[test]
     fn neighbouring_packages_are_one_transaction() {
-        let packages = |name: &str| Provisioner::Packages(vec![name.to_owned()]);
-        let provision =
-            [packages("a"), packages("b"), Provisioner::Script("s".into()), packages("c")];
+        let packages = |name: &str| Provisioner::Packages {
+            names: vec![name.to_owned()],
+            exclude: vec![format!("no-{name}")],
+        };
+        let script = Script { path: "s".into(), env: std::collections::BTreeMap::new() };
+        let provision = [packages("a"), packages("b"), Provisioner::Script(script), packages("c")];
         let (found, wanted) = transactions(&provision, true);
         assert!(matches!(
             found[..],
             [Transaction::Packages(0), Transaction::Script(_), Transaction::Packages(1)]
         ));
-        assert_eq!(wanted, [vec!["a", "b"], vec!["c"]]);
-        assert_eq!(transactions(&[], true).1, [Vec::<String>::new()]);
+        assert_eq!(wanted[0].names, ["a", "b"]);
+        assert_eq!(wanted[0].exclude, ["no-a", "no-b"]);
+        assert_eq!(wanted[1].names, ["c"]);
+        assert_eq!(transactions(&[], true).1, [Packages::default()]);
         assert!(transactions(&[], false).0.is_empty());
     }
 }

@@ -3,6 +3,7 @@
 //! - [`Recipe`]: what the user wrote, checked; [`Recipe::load`] reads a project's folder.
 //! - [`Lock`]: which packages, to the byte, that recipe means today.
 //! - [`Diagnostic`]: what is wrong, in which file, line and column, and what to write instead.
+//! - [`schema`](fn@schema): the recipe's JSON Schema, for editors.
 //! - [`project`]: the commented project that `overboot init` writes.
 //!
 //! Does not know: archives, images, the network. It reads the two files and nothing else; whether a package exists is the
@@ -14,12 +15,16 @@ mod lock;
 mod manifest;
 mod near;
 pub mod project;
+mod provisioner;
 mod recipe;
+mod schema;
 
 pub use diagnostic::{Diagnostic, Error};
-pub use lock::{Lock, LockedArchive, LockedImage, LockedPackage};
+pub use lock::{Lock, LockedArchive, LockedImage, LockedPackage, Whence};
 pub use near::near;
+pub use provisioner::{Deb, Provisioner, Script, Sudo, Systemd, User};
 pub use recipe::{
-    Archive, Base, Compression, Initrd, Kernel, Modules, Overlay, Project, Provisioner, Recipe,
-    Serve, ServeDhcp, Sudo, User, Variant,
+    Archive, Base, Compression, Initrd, Kernel, Modules, Overlay, Project, Recipe, Serve,
+    ServeDhcp, Set, Slot, Variant,
 };
+pub use schema::schema;

@@ -4,7 +4,7 @@
 //! whichever mirror serves the suite, and the digest says whether what comes is right.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use overboot_digest::Digest;
 use serde::{Deserialize, Serialize};
@@ -54,9 +54,31 @@ pub struct LockedImage {
     pub steps: Vec<Vec<Vec<String>>>,
 }
 
+/// Where a package's file is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum Whence {
+    /// In the archive.
+    Archive {
+        /// The suite that it was found in.
+        suite: String,
+        /// Its path below the mirror.
+        path: String,
+    },
+    /// In the project, at this path.
+    File {
+        /// Relative to the project.
+        file: PathBuf,
+    },
+    /// Elsewhere.
+    Url {
+        /// Where.
+        url: String,
+    },
+}
+
 /// A package, to the byte.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct LockedPackage {
     /// Its name.
     pub name: String,
@@ -64,10 +86,9 @@ pub struct LockedPackage {
     pub version: String,
     /// Its architecture, which may be `all`.
     pub architecture: String,
-    /// The suite that it was found in.
-    pub suite: String,
-    /// Its path below the mirror.
-    pub path: String,
+    /// Where its file is.
+    #[serde(flatten)]
+    pub whence: Whence,
     /// Its size in bytes.
     pub size: u64,
     /// Its digest.

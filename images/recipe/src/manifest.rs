@@ -1,130 +1,356 @@
 //! The recipe as it is written: serde's view of `overboot.toml`, before anything is checked.
 //!
 //! Every table refuses keys that it does not know. Values that a later check may complain about are [`Spanned`], so that
-//! the complaint can point at them.
+//! the complaint can point at them. The comments here are the descriptions in the JSON Schema, which editors show.
 
 use std::collections::BTreeMap;
 
+use schemars::JsonSchema;
 use serde::Deserialize;
 use toml::Spanned;
 
-#[derive(Debug, Deserialize)]
+/// What an overboot project builds, and how it is served.
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Manifest {
     pub(crate) project: Project,
     pub(crate) archive: Archive,
     #[serde(default)]
     pub(crate) kernel: Option<Kernel>,
+    /// Values that strings below take in as `${name}`. `${arch}` is the architecture.
     #[serde(default)]
+    pub(crate) vars: Vars,
+    /// Inputs that their vendors do not let anybody ship: whoever builds puts them into the project.
+    #[serde(default)]
+    #[schemars(with = "BTreeMap<String, Slot>")]
+    pub(crate) slot: BTreeMap<Spanned<String>, Slot>,
+    /// Layers of kernel modules. Boot sets take `default`, or the only one.
+    #[serde(default)]
+    #[schemars(with = "BTreeMap<String, Modules>")]
     pub(crate) modules: BTreeMap<Spanned<String>, Modules>,
+    /// First stages. Boot sets take `default`, or the only one.
     #[serde(default)]
+    #[schemars(with = "BTreeMap<String, Initrd>")]
     pub(crate) initrd: BTreeMap<Spanned<String>, Initrd>,
+    /// Base filesystems.
     #[serde(default)]
+    #[schemars(with = "BTreeMap<String, Base>")]
     pub(crate) base: BTreeMap<Spanned<String>, Base>,
+    /// Overlays: what their steps change on top of a base.
     #[serde(default)]
+    #[schemars(with = "BTreeMap<String, Overlay>")]
     pub(crate) overlay: BTreeMap<Spanned<String>, Overlay>,
+    /// Boot sets with several overlays. Each base, and each overlay by itself, has one without being named here.
+    #[serde(default)]
+    #[schemars(with = "BTreeMap<String, Set>")]
+    pub(crate) set: BTreeMap<Spanned<String>, Set>,
+    /// What `overboot serve` does when its flags do not say otherwise.
     #[serde(default)]
     pub(crate) serve: Serve,
 }
 
-#[derive(Debug, Deserialize)]
+/// Values by name.
+pub(crate) type Vars = BTreeMap<String, Var>;
+
+/// A value: one text, or one for each architecture.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(untagged)]
+pub(crate) enum Var {
+    /// The same for all.
+    Text(String),
+    /// By Debian's name of the architecture, such as `amd64`.
+    ByArchitecture(BTreeMap<String, String>),
+}
+
+/// Who the images belong to.
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Project {
+    /// A name for people.
+    #[schemars(with = "String")]
     pub(crate) name: Spanned<String>,
+    /// Public keys (minisign) whose boot sets a node accepts.
     #[serde(default)]
+    #[schemars(with = "Vec<String>")]
     pub(crate) trust: Vec<Spanned<String>>,
 }
 
-#[derive(Debug, Deserialize)]
+/// Where packages come from.
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub(crate) struct Archive {
+    /// The suite's codename, such as `trixie`.
+    #[schemars(with = "String")]
     pub(crate) suite: Spanned<String>,
+    /// The mirror; without it this machine's own apt source, or the distribution's.
+    #[schemars(with = "Option<String>")]
     pub(crate) mirror: Option<Spanned<String>>,
+    /// `main` alone, when left out.
+    #[schemars(with = "Option<Vec<String>>")]
     pub(crate) components: Option<Vec<Spanned<String>>>,
+    /// Debian's name of the architecture: `amd64` or `arm64`.
+    #[schemars(with = "Option<String>")]
     pub(crate) architecture: Option<Spanned<String>>,
+    /// Also take `SUITE-updates` (yes, when left out).
     pub(crate) updates: Option<bool>,
+    /// Also take `SUITE-security` (yes, when left out).
     pub(crate) security: Option<bool>,
+    /// A file with the public keys that sign the archive; without it those that ship.
+    #[schemars(with = "Option<String>")]
     pub(crate) keyring: Option<Spanned<String>>,
+    /// An HTTP proxy, such as an apt-cacher-ng: `http://host:3142`.
+    #[schemars(with = "Option<String>")]
     pub(crate) proxy: Option<Spanned<String>>,
 }
 
-#[derive(Debug, Deserialize)]
+/// The kernel that boots every image, the distribution's own.
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Kernel {
+    /// The package, or the meta-package that depends on it.
+    #[schemars(with = "Option<String>")]
     pub(crate) package: Option<Spanned<String>>,
+    /// Further words for the kernel's command line.
+    #[schemars(with = "Option<String>")]
     pub(crate) cmdline: Option<Spanned<String>>,
 }
 
-#[derive(Debug, Deserialize)]
+/// A file that is not shipped.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Slot {
+    /// Where it is looked for, relative to the project.
+    #[schemars(with = "String")]
+    pub(crate) file: Spanned<String>,
+    /// Its SHA-256; any file is taken, when left out.
+    #[schemars(with = "Option<String>")]
+    pub(crate) sha256: Option<Spanned<String>>,
+    /// Where to get it, and what to do with it: shown when it is missing.
+    pub(crate) from: String,
+}
+
+/// A layer of kernel modules.
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Modules {
+    /// Another layer, whose modules come first.
+    #[schemars(with = "Option<String>")]
+    pub(crate) extends: Option<Spanned<String>>,
+    /// Names, or paths below the kernel's modules with `*` and `**`.
+    #[schemars(with = "Vec<String>")]
     pub(crate) include: Vec<Spanned<String>>,
 }
 
-#[derive(Debug, Deserialize)]
+/// A first stage: the node program, and the modules that it needs to reach the network.
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Initrd {
+    /// Another one, whose modules come first.
+    #[schemars(with = "Option<String>")]
+    pub(crate) extends: Option<Spanned<String>>,
+    /// Names, or paths below the kernel's modules with `*` and `**`.
+    #[schemars(with = "Vec<String>")]
     pub(crate) modules: Vec<Spanned<String>>,
 }
 
-#[derive(Debug, Deserialize)]
+/// A base filesystem.
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub(crate) struct Base {
+    /// Another base: its steps and patterns come first, its other values hold where none stand here.
+    #[schemars(with = "Option<String>")]
+    pub(crate) extends: Option<Spanned<String>>,
+    /// What it starts from: `minbase` (the default) or `standard`.
+    #[schemars(with = "Option<String>")]
     pub(crate) variant: Option<Spanned<String>>,
+    /// dpkg's path-exclude: patterns of files that packages may not bring.
     #[serde(default)]
+    #[schemars(with = "Vec<String>")]
     pub(crate) path_exclude: Vec<Spanned<String>>,
+    /// dpkg's path-include: exceptions to that.
     #[serde(default)]
+    #[schemars(with = "Vec<String>")]
     pub(crate) path_include: Vec<Spanned<String>>,
+    /// How it is packed: `zstd` (the default), `xz`, `gzip` or `lz4`.
+    #[schemars(with = "Option<String>")]
     pub(crate) compression: Option<Spanned<String>>,
+    /// Values for this image alone.
     #[serde(default)]
+    pub(crate) vars: Vars,
+    /// What is done to it, in order.
+    #[serde(default)]
+    #[schemars(with = "Vec<Provisioner>")]
     pub(crate) provision: Vec<Spanned<Provisioner>>,
 }
 
-#[derive(Debug, Deserialize)]
+/// An overlay.
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub(crate) struct Overlay {
-    pub(crate) base: Spanned<String>,
+    /// Another overlay: its steps and patterns come first, its other values hold where none stand here.
+    #[schemars(with = "Option<String>")]
+    pub(crate) extends: Option<Spanned<String>>,
+    /// The base it stands on.
+    #[schemars(with = "Option<String>")]
+    pub(crate) base: Option<Spanned<String>>,
+    /// dpkg's path-exclude, after the base's.
     #[serde(default)]
+    #[schemars(with = "Vec<String>")]
     pub(crate) path_exclude: Vec<Spanned<String>>,
+    /// dpkg's path-include, after the base's.
     #[serde(default)]
+    #[schemars(with = "Vec<String>")]
     pub(crate) path_include: Vec<Spanned<String>>,
+    /// How it is packed: `zstd` (the default), `xz`, `gzip` or `lz4`.
+    #[schemars(with = "Option<String>")]
     pub(crate) compression: Option<Spanned<String>>,
+    /// Values for this image alone.
     #[serde(default)]
+    pub(crate) vars: Vars,
+    /// What is done on top of the base, in order.
+    #[serde(default)]
+    #[schemars(with = "Vec<Provisioner>")]
     pub(crate) provision: Vec<Spanned<Provisioner>>,
 }
 
-/// One step: exactly one of its keys is given, which [`crate::check`] sees to. (An enum would tell less when it is wrong.)
-#[derive(Debug, Deserialize)]
+/// A boot set of one base and several overlays.
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub(crate) struct Provisioner {
-    pub(crate) packages: Option<Vec<Spanned<String>>>,
-    pub(crate) files: Option<Spanned<String>>,
-    pub(crate) script: Option<Spanned<String>>,
-    pub(crate) users: Option<Vec<User>>,
+pub(crate) struct Set {
+    /// The base; where left out, that of its overlays.
+    #[schemars(with = "Option<String>")]
+    pub(crate) base: Option<Spanned<String>>,
+    /// Its overlays, from the lowest: of two that bring the same file, the later one's is seen.
+    #[serde(default)]
+    #[schemars(with = "Vec<String>")]
+    pub(crate) overlays: Vec<Spanned<String>>,
 }
 
-#[derive(Debug, Deserialize)]
+/// One step: exactly one of its kinds, and what belongs to that.
+// An enum would tell less when it is wrong; `crate::check` sees to it.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub(crate) struct Provisioner {
+    /// Packages and what they depend on: `name` or `name=version`.
+    #[schemars(with = "Option<Vec<String>>")]
+    pub(crate) packages: Option<Vec<Spanned<String>>>,
+    /// With `packages` or `debs`: what must not come along.
+    #[serde(default)]
+    #[schemars(with = "Vec<String>")]
+    pub(crate) exclude: Vec<Spanned<String>>,
+    /// Package files, with what they depend on.
+    pub(crate) debs: Option<Vec<Deb>>,
+    /// A folder of the project that is laid over the root; everything in it belongs to root.
+    #[schemars(with = "Option<String>")]
+    pub(crate) files: Option<Spanned<String>>,
+    /// A script of the project that runs inside the root.
+    #[schemars(with = "Option<String>")]
+    pub(crate) script: Option<Spanned<String>>,
+    /// A script of the project that runs on the building machine, as whoever builds, with the root's path as its argument.
+    #[schemars(with = "Option<String>")]
+    pub(crate) host_script: Option<Spanned<String>>,
+    /// With `script` or `host-script`: variables of its environment.
+    #[serde(default)]
+    #[schemars(with = "BTreeMap<String, String>")]
+    pub(crate) env: BTreeMap<Spanned<String>, Spanned<String>>,
+    /// Users to make.
+    pub(crate) users: Option<Vec<User>>,
+    /// Units of systemd.
+    pub(crate) systemd: Option<Systemd>,
+    /// The architectures on which this step is taken; all, when left out.
+    #[schemars(with = "Option<Vec<String>>")]
+    pub(crate) architectures: Option<Vec<Spanned<String>>>,
+}
+
+/// A package file: one of `file`, `url` and `slot`.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Deb {
+    /// In the project.
+    #[schemars(with = "Option<String>")]
+    pub(crate) file: Option<Spanned<String>>,
+    /// Somewhere else, with `sha256`.
+    #[schemars(with = "Option<String>")]
+    pub(crate) url: Option<Spanned<String>>,
+    /// Its SHA-256.
+    #[schemars(with = "Option<String>")]
+    pub(crate) sha256: Option<Spanned<String>>,
+    /// One that is not shipped: see `[slot.NAME]`.
+    #[schemars(with = "Option<String>")]
+    pub(crate) slot: Option<Spanned<String>>,
+}
+
+/// What is done about units, in this order.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Systemd {
+    /// Started at boot.
+    #[serde(default)]
+    #[schemars(with = "Vec<String>")]
+    pub(crate) enable: Vec<Spanned<String>>,
+    /// Not started at boot.
+    #[serde(default)]
+    #[schemars(with = "Vec<String>")]
+    pub(crate) disable: Vec<Spanned<String>>,
+    /// Never started.
+    #[serde(default)]
+    #[schemars(with = "Vec<String>")]
+    pub(crate) mask: Vec<Spanned<String>>,
+    /// The target that is booted into.
+    #[schemars(with = "Option<String>")]
+    pub(crate) default: Option<Spanned<String>>,
+}
+
+/// A user of the image. None gets a password: `Graph.BootstrapUbuntu` opens a login.
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct User {
+    /// Login name.
+    #[schemars(with = "String")]
     pub(crate) name: Spanned<String>,
+    /// Its number; the next free one, when left out.
+    #[schemars(with = "Option<u32>")]
+    pub(crate) uid: Option<Spanned<u32>>,
+    /// A system user: its number is below 1000.
     #[serde(default)]
     pub(crate) system: bool,
+    /// `/bin/bash`, when left out.
+    #[schemars(with = "Option<String>")]
     pub(crate) shell: Option<Spanned<String>>,
+    /// Further groups, which must exist.
     #[serde(default)]
+    #[schemars(with = "Vec<String>")]
     pub(crate) groups: Vec<Spanned<String>>,
+    /// How it becomes root: `nopasswd`, any command without a password.
+    #[schemars(with = "Option<String>")]
     pub(crate) sudo: Option<Spanned<String>>,
 }
 
-#[derive(Debug, Default, Deserialize)]
+/// What `overboot serve` does.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Serve {
+    /// Where HTTP listens: `address:port`.
+    #[schemars(with = "Option<String>")]
     pub(crate) http: Option<Spanned<String>>,
+    /// The `host:port` that nodes are told.
+    #[schemars(with = "Option<String>")]
     pub(crate) advertise: Option<Spanned<String>>,
+    /// The interface that DHCP and TFTP serve.
     pub(crate) interface: Option<String>,
+    /// `off` (the default), `proxy` beside the site's DHCP server, or `server`.
+    #[schemars(with = "Option<String>")]
     pub(crate) dhcp: Option<Spanned<String>>,
+    /// With `dhcp = "server"`: `first-last/prefix`.
+    #[schemars(with = "Option<String>")]
     pub(crate) range: Option<Spanned<String>>,
+    /// The default router that our DHCP server names.
+    #[schemars(with = "Option<String>")]
     pub(crate) router: Option<Spanned<String>>,
+    /// The name servers that our DHCP server names.
     #[serde(default)]
+    #[schemars(with = "Vec<String>")]
     pub(crate) dns: Vec<Spanned<String>>,
+    /// The graph that new machines get: `Graph.Discovery`, when left out.
     pub(crate) discovery: Option<String>,
 }

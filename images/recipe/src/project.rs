@@ -25,6 +25,7 @@ macro_rules! shipped {
 /// may be run again.
 pub const FILES: &[ProjectFile] = shipped![
     0o644 ".gitignore",
+    0o644 "overboot.schema.json",
     0o644 "provision/base/etc/hosts",
     0o755 "provision/base/etc/rc.local",
     0o755 "provision/base/opt/rc.local.hooks",

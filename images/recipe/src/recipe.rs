@@ -4,9 +4,11 @@ use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
+use overboot_digest::Digest;
 use serde::Serialize;
 
 use crate::diagnostic::Error;
+use crate::provisioner::{Deb, Provisioner};
 
 /// A checked recipe.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -27,6 +29,10 @@ pub struct Recipe {
     pub bases: BTreeMap<String, Base>,
     /// Overlays by name.
     pub overlays: BTreeMap<String, Overlay>,
+    /// Boot sets by name: one for each base and each overlay, and those that the recipe names.
+    pub sets: BTreeMap<String, Set>,
+    /// Inputs that are not shipped, by name.
+    pub slots: BTreeMap<String, Slot>,
     /// What `overboot serve` does when its flags do not say otherwise.
     pub serve: Serve,
 }
@@ -72,11 +78,8 @@ impl Recipe {
     pub fn sources(&self) -> impl Iterator<Item = &Path> {
         let bases = self.bases.values().flat_map(|base| &base.provision);
         let overlays = self.overlays.values().flat_map(|overlay| &overlay.provision);
-        let provisioned = bases.chain(overlays).filter_map(|step| match step {
-            Provisioner::Files(path) | Provisioner::Script(path) => Some(path),
-            Provisioner::Packages(_) | Provisioner::Users(_) => None,
-        });
-        self.archive.keyring.iter().chain(provisioned).map(PathBuf::as_path)
+        let provisioned = bases.chain(overlays).filter_map(Provisioner::source);
+        self.archive.keyring.iter().map(PathBuf::as_path).chain(provisioned)
     }
 
     /// Where the recipe's file has the string `word`, or one that begins with it and goes on with `=`: `overboot.toml:81:3: `.
@@ -201,41 +204,53 @@ pub struct Overlay {
     pub provision: Vec<Provisioner>,
 }
 
-/// One step of provisioning.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Provisioner {
-    /// Packages and what they depend on: `name` or `name=version`.
-    Packages(Vec<String>),
-    /// A tree of files that is laid over the root; everything in it belongs to root. Relative to the project.
-    Files(PathBuf),
-    /// A script that runs inside the root. Relative to the project.
-    Script(PathBuf),
-    /// Users to make.
-    Users(Vec<User>),
+impl Overlay {
+    /// The slots that it cannot be made without.
+    pub fn slots(&self) -> impl Iterator<Item = &str> {
+        slots(&self.provision)
+    }
 }
 
-/// A user of the image. None gets a password: see *Login* in the architecture.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct User {
-    /// Login name.
-    pub name: String,
-    /// A system user (uid below 1000).
-    pub system: bool,
-    /// Login shell.
-    pub shell: String,
-    /// Further groups.
-    pub groups: Vec<String>,
-    /// May it become root?
-    pub sudo: Option<Sudo>,
+impl Base {
+    /// The slots that it cannot be made without.
+    pub fn slots(&self) -> impl Iterator<Item = &str> {
+        slots(&self.provision)
+    }
 }
 
-/// How a user becomes root.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Sudo {
-    /// Any command, without a password.
-    Nopasswd,
+fn slots(provision: &[Provisioner]) -> impl Iterator<Item = &str> {
+    let debs = provision.iter().filter_map(|step| match step {
+        Provisioner::Debs { debs, .. } => Some(debs),
+        _ => None,
+    });
+    debs.flatten().filter_map(|deb| match deb {
+        Deb::Slot(name) => Some(name.as_str()),
+        Deb::File(_) | Deb::Url { .. } => None,
+    })
+}
+
+/// A file that is not shipped.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Slot {
+    /// Where it is looked for, relative to the project.
+    pub file: PathBuf,
+    /// Its digest; any file is taken where there is none.
+    pub sha256: Option<Digest>,
+    /// Where to get it.
+    pub from: String,
+}
+
+/// What boots together, besides the kernel.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Set {
+    /// The initrd.
+    pub initrd: Option<String>,
+    /// The layer of modules.
+    pub modules: Option<String>,
+    /// The base.
+    pub base: String,
+    /// Its overlays, from the lowest.
+    pub overlays: Vec<String>,
 }
 
 /// What `overboot serve` does.

@@ -4,7 +4,9 @@
 
 use std::path::Path;
 
-use overboot_recipe::{Lock, LockedImage, LockedPackage, Provisioner, Recipe, ServeDhcp, project};
+use overboot_recipe::{
+    Lock, LockedImage, LockedPackage, Provisioner, Recipe, ServeDhcp, Whence, project,
+};
 
 /// A project folder as `overboot init` makes it, with `change` applied to the recipe's text.
 fn load(change: impl Fn(String) -> String) -> Result<Recipe, String> {
@@ -40,6 +42,42 @@ fn the_shipped_recipe_is_right() {
         matches!(&recipe.bases["base"].provision[1], Provisioner::Users(users) if users[0].name == "monorail")
     );
     assert_eq!(recipe.serve.dhcp, ServeDhcp::Off);
+}
+
+#[test]
+fn the_shipped_schema_is_the_programs() {
+    let shipped = project::FILES.iter().find(|file| file.path == "overboot.schema.json").unwrap();
+    assert!(
+        shipped.contents == overboot_recipe::schema(),
+        "overboot schema > recipes/project/overboot.schema.json"
+    );
+}
+
+/// A validator that is not ours takes the shipped recipe by the shipped schema, and refuses one with a wrong key.
+#[test]
+fn the_schema_fits_the_recipe() {
+    let script = r#"
+import json, sys, tomllib, jsonschema
+schema = json.load(open(sys.argv[1]))
+jsonschema.Draft202012Validator.check_schema(schema)
+recipe = tomllib.load(open(sys.argv[2], "rb"))
+jsonschema.validate(recipe, schema)
+recipe["base"]["base"]["varaint"] = "minbase"
+try:
+    jsonschema.validate(recipe, schema)
+except jsonschema.ValidationError as error:
+    assert "varaint" in str(error)
+else:
+    sys.exit("a wrong key was taken")
+"#;
+    let shipped = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../recipes/project");
+    let ran = std::process::Command::new("python3")
+        .args(["-c", script])
+        .arg(shipped.join("overboot.schema.json"))
+        .arg(shipped.join("overboot.toml"))
+        .output()
+        .unwrap();
+    assert!(ran.status.success(), "{}", String::from_utf8_lossy(&ran.stderr));
 }
 
 #[test]
@@ -163,8 +201,10 @@ fn a_lock_is_read_as_it_was_written() {
         name: "dash".into(),
         version: "0.5.12-12".into(),
         architecture: "amd64".into(),
-        suite: "trixie".into(),
-        path: "pool/main/d/dash/dash_0.5.12-12_amd64.deb".into(),
+        whence: Whence::Archive {
+            suite: "trixie".into(),
+            path: "pool/main/d/dash/dash_0.5.12-12_amd64.deb".into(),
+        },
         size: 97_000,
         sha256: overboot_digest::Digest::of("dash"),
     };

@@ -1,12 +1,15 @@
 //! What a recipe does to a tree besides installing packages.
 
+use std::collections::BTreeMap;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
+use std::process::Command;
 
 use crate::Log;
 use crate::error::Error;
 use crate::root::{self, Attributes, Parents, Root};
+use crate::run;
 use crate::sandbox::Sandbox;
 
 /// Lays the host's folder `source` over the tree. Everything in it becomes root's; folders and whatever may be executed get
@@ -66,16 +69,79 @@ fn lay(
     Ok(())
 }
 
-/// Runs the host's file `script` inside the tree, by its own `#!` line, whatever its mode on this host.
+/// Runs the host's file `script` inside the tree, by its own `#!` line, whatever its mode on this host, with the variables
+/// `env` besides the sandbox's.
 ///
 /// # Errors
 /// It cannot be read or run, or ends otherwise than with 0.
-pub fn script(root: &Root, script: &Path, epoch: u64, log: Log<'_>) -> Result<(), Error> {
+pub fn script(
+    root: &Root,
+    script: &Path,
+    env: &BTreeMap<String, String>,
+    epoch: u64,
+    log: Log<'_>,
+) -> Result<(), Error> {
     let contents = fs_err::read(script).map_err(Error::io("read", script))?;
-    Sandbox::new(root.path(), epoch)
-        .with_file("provision", contents)
-        .run(&script.display().to_string(), "/run/provision", &[], log)
-        .map(drop)
+    let sandbox = Sandbox::new(root.path(), epoch).with_file("provision", contents);
+    let sandbox =
+        env.iter().fold(sandbox, |sandbox, (name, value)| sandbox.with_variable(name, value));
+    sandbox.run(&script.display().to_string(), "/run/provision", &[], log).map(drop)
+}
+
+/// Runs the host's file `script` on the host, in its own folder, with the tree's path as its argument and in `ROOT`: for what
+/// the tree's own programs cannot do. It may do anything that whoever builds may.
+///
+/// # Errors
+/// It cannot be run, or ends otherwise than with 0.
+pub fn host_script(
+    root: &Root,
+    script: &Path,
+    env: &BTreeMap<String, String>,
+    epoch: u64,
+    log: Log<'_>,
+) -> Result<(), Error> {
+    let mut command = Command::new(script);
+    command.arg(root.path()).env("ROOT", root.path()).envs(env);
+    command.env("SOURCE_DATE_EPOCH", epoch.to_string());
+    if let Some(folder) = script.parent() {
+        command.current_dir(folder);
+    }
+    run::to_the_end(command, &script.display().to_string(), log).map(drop)
+}
+
+/// What is done about units of systemd, in this order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Units<'a> {
+    /// Started at boot.
+    pub enable: &'a [String],
+    /// Not started at boot.
+    pub disable: &'a [String],
+    /// Never started.
+    pub mask: &'a [String],
+    /// The target that is booted into.
+    pub default: Option<&'a str>,
+}
+
+/// Switches units on and off, by the tree's own systemctl(1).
+///
+/// # Errors
+/// There is no such unit, or no systemd.
+pub fn systemd(root: &Root, units: &Units<'_>, epoch: u64, log: Log<'_>) -> Result<(), Error> {
+    let default = units.default.map(str::to_owned);
+    let steps: [(&str, &[String]); 4] = [
+        ("enable", units.enable),
+        ("disable", units.disable),
+        ("mask", units.mask),
+        ("set-default", default.as_slice()),
+    ];
+    // There is no systemd running inside that could be told of it.
+    let sandbox = Sandbox::new(root.path(), epoch).with_variable("SYSTEMD_OFFLINE", "1");
+    for (verb, names) in steps.iter().filter(|(_, names)| !names.is_empty()) {
+        let mut arguments = vec![*verb];
+        arguments.extend(names.iter().map(String::as_str));
+        sandbox.run(&format!("systemctl {}", arguments.join(" ")), "systemctl", &arguments, log)?;
+    }
+    Ok(())
 }
 
 /// A user to be made.
@@ -83,6 +149,8 @@ pub fn script(root: &Root, script: &Path, epoch: u64, log: Log<'_>) -> Result<()
 pub struct User<'a> {
     /// Login name.
     pub name: &'a str,
+    /// Its number; the next free one where there is none.
+    pub uid: Option<u32>,
     /// Uid below 1000.
     pub system: bool,
     /// Login shell.
@@ -105,6 +173,10 @@ pub fn user(root: &Root, user: &User<'_>, epoch: u64, log: Log<'_>) -> Result<()
     }
     if !groups.is_empty() {
         arguments.extend(["--groups", &groups]);
+    }
+    let uid = user.uid.map(|uid| uid.to_string());
+    if let Some(uid) = &uid {
+        arguments.extend(["--uid", uid]);
     }
     arguments.push(user.name);
     let what = format!("useradd {}", user.name);

@@ -10,7 +10,7 @@ use overboot_digest::{Digest, Hasher};
 use crate::Error;
 
 /// `NAME.partial`, locked against other processes, with the digest of what is in it so far.
-pub(super) struct Aside {
+pub(crate) struct Aside {
     file: File,
     path: PathBuf,
     to: PathBuf,
@@ -20,7 +20,7 @@ pub(super) struct Aside {
 
 impl Aside {
     /// Opens what there is of the file `to`, or starts it. `None`: it is there already, `size` bytes long.
-    pub(super) fn open(to: &Path, size: u64) -> Result<Option<Self>, Error> {
+    pub(crate) fn open(to: &Path, size: u64) -> Result<Option<Self>, Error> {
         let mut name = to.as_os_str().to_owned();
         name.push(".partial");
         let path = PathBuf::from(name);
@@ -61,15 +61,15 @@ impl Aside {
         Ok(Some(aside))
     }
 
-    pub(super) fn len(&self) -> u64 {
+    pub(crate) fn len(&self) -> u64 {
         self.len
     }
 
-    pub(super) fn digest(&self) -> Digest {
+    pub(crate) fn digest(&self) -> Digest {
         self.hasher.clone().finish()
     }
 
-    pub(super) fn append(&mut self, bytes: &[u8]) -> Result<(), Error> {
+    pub(crate) fn append(&mut self, bytes: &[u8]) -> Result<(), Error> {
         self.file.write_all(bytes).map_err(|source| Error::file(&self.path, source))?;
         self.hasher.update(bytes);
         self.len += bytes.len() as u64;
@@ -77,7 +77,7 @@ impl Aside {
     }
 
     /// Starts from nothing.
-    pub(super) fn clear(&mut self) -> Result<(), Error> {
+    pub(crate) fn clear(&mut self) -> Result<(), Error> {
         let cleared = self.file.set_len(0).and_then(|()| io::Seek::rewind(&mut self.file));
         cleared.map_err(|source| Error::file(&self.path, source))?;
         (self.hasher, self.len) = (Hasher::new(), 0);
@@ -85,7 +85,7 @@ impl Aside {
     }
 
     /// Makes it durable and gives it its name.
-    pub(super) fn finish(self) -> Result<(), Error> {
+    pub(crate) fn finish(self) -> Result<(), Error> {
         let failed = |source| Error::file(&self.to, source);
         self.file.sync_all().map_err(failed)?;
         fs_err::rename(&self.path, &self.to).map_err(failed)?;

@@ -14,7 +14,7 @@ use tracing::debug;
 use ureq::Body;
 use ureq::http::{Response, header};
 
-use self::aside::Aside;
+pub(crate) use self::aside::Aside;
 pub(crate) use self::aside::replace;
 use self::client::Client;
 use crate::Error;

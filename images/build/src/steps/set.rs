@@ -4,9 +4,10 @@ use overboot_bootset::{Blob, BootSet, Layer as SetLayer, LayerFormat};
 use overboot_store::{Artifact, Layer};
 
 use super::artifact::{Made, media_type, publish_layers};
+use super::tree::gone;
 use crate::error::Error;
 use crate::execute::Context;
-use crate::plan::{Step, Target, only};
+use crate::plan::{Step, Target};
 
 /// What a node needs besides its layers: the kernel, its page tables, the running system and room to write.
 const ROOM: u64 = 256 << 20;
@@ -16,15 +17,15 @@ pub(crate) fn set(context: &Context<'_>, step: &Step, name: &str) -> Result<u64,
     let Some(signer) = context.signer else {
         return Err(Error::told("there is no key to sign boot sets with", "see `overboot init`"));
     };
-    let overlay = recipe.overlays.get(name);
-    let base = overlay.map_or(name, |overlay| overlay.base.as_str());
-    let initrd = only(&recipe.initrds).unwrap_or_default();
-    let modules = only(&recipe.modules);
+    let Some(parts) = recipe.sets.get(name) else { return Err(gone(&step.target)) };
+    let initrd_target = Target::Initrd(parts.initrd.clone().unwrap_or_default());
     let kernel = blob(&find(context, &Target::Kernel)?);
-    let initrd = find(context, &Target::Initrd(initrd))?;
+    let initrd = find(context, &initrd_target)?;
+    let modules = parts.modules.clone();
     let modules = modules.map(|name| layer(context, Target::Modules(name))).transpose()?;
-    let base = layer(context, Target::Base(base.to_owned()))?;
-    let overlays = overlay.map(|_| layer(context, Target::Overlay(name.to_owned()))).transpose()?;
+    let base = layer(context, Target::Base(parts.base.clone()))?;
+    let overlays = parts.overlays.iter().map(|name| layer(context, Target::Overlay(name.clone())));
+    let overlays = overlays.collect::<Result<Vec<_>, _>>()?;
     let mut set = BootSet {
         format: BootSet::FORMAT,
         name: name.to_owned(),
@@ -32,15 +33,12 @@ pub(crate) fn set(context: &Context<'_>, step: &Step, name: &str) -> Result<u64,
         initrd: vec![blob(&initrd)],
         modules,
         base,
-        overlays: overlays.into_iter().collect(),
+        overlays,
         cmdline: recipe.kernel.cmdline.clone(),
         ram_min: 0,
     };
     // The initrd stands in memory unpacked beside the layers until the root has been switched.
-    let unpacked = super::artifact::record(
-        context.store,
-        &Target::Initrd(only(&recipe.initrds).unwrap_or_default()),
-    )?;
+    let unpacked = super::artifact::record(context.store, &initrd_target)?;
     set.ram_min = set.layer_bytes() + unpacked.map_or(0, |record| record.unpacked) + ROOM;
     let bytes = set.to_bytes()?;
     let signature = signer.sign(&bytes, name)?;

@@ -108,16 +108,34 @@ fn provision_all(
                 provision::files(root, &context.project.folder().join(path), epoch)?;
                 context.unchanged(path)?;
             }
-            Transaction::Script(path) => {
-                log(&format!("script {}", path.display()));
-                provision::script(root, &context.project.folder().join(path), epoch, &log)?;
-                context.unchanged(path)?;
+            Transaction::Script(script) => {
+                log(&format!("script {}", script.path.display()));
+                let path = context.project.folder().join(&script.path);
+                provision::script(root, &path, &script.env, epoch, &log)?;
+                context.unchanged(&script.path)?;
+            }
+            Transaction::HostScript(script) => {
+                log(&format!("host-script {}", script.path.display()));
+                let path = context.project.folder().join(&script.path);
+                provision::host_script(root, &path, &script.env, epoch, &log)?;
+                context.unchanged(&script.path)?;
+            }
+            Transaction::Systemd(units) => {
+                log("systemd units");
+                let units = provision::Units {
+                    enable: &units.enable,
+                    disable: &units.disable,
+                    mask: &units.mask,
+                    default: units.default.as_deref(),
+                };
+                provision::systemd(root, &units, epoch, &log)?;
             }
             Transaction::Users(users) => {
                 for user in users {
                     log(&format!("user {}", user.name));
                     let user = provision::User {
                         name: &user.name,
+                        uid: user.uid,
                         system: user.system,
                         shell: &user.shell,
                         groups: &user.groups,

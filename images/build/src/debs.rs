@@ -1,0 +1,189 @@
+//! Package files that no archive lists: in the project, in a slot, or at an address of their own.
+
+use std::path::{Path, PathBuf};
+
+use overboot_archive::{Fetcher, PackageStore};
+use overboot_debian::deb;
+use overboot_digest::Digest;
+use overboot_recipe::{Deb, Recipe, Slot, Whence};
+
+use crate::error::Error;
+use crate::project::Project;
+
+/// The largest package file that is taken: vendors' tools are tens of megabytes.
+const LARGEST: u64 = 2 << 30;
+
+/// The suite that such packages stand in, as far as choosing is concerned.
+pub(crate) const SUITE: &str = "local";
+
+/// A package file that has been read, and is in the package store.
+#[derive(Debug)]
+pub(crate) struct Local {
+    /// How the request names it: this version, and no other.
+    pub(crate) request: String,
+    /// What an archive's list would say of it.
+    pub(crate) stanza: String,
+    pub(crate) sha256: Digest,
+    pub(crate) whence: Whence,
+}
+
+impl Local {
+    /// The package's name.
+    pub(crate) fn name(&self) -> &str {
+        self.request.split('=').next().unwrap_or_default()
+    }
+}
+
+/// Reads a package file and puts it into `store`.
+pub(crate) fn read(
+    project: &Project,
+    recipe: &Recipe,
+    store: &PackageStore,
+    fetcher: &Fetcher,
+    deb: &Deb,
+) -> Result<Local, Error> {
+    let (bytes, whence) = match deb {
+        Deb::File(path) => (from_project(project, path)?, Whence::File { file: path.clone() }),
+        Deb::Slot(name) => {
+            let Some(slot) = recipe.slots.get(name) else {
+                return Err(Error::told(
+                    format!("there is no slot {name}"),
+                    "name it in the recipe",
+                ));
+            };
+            let bytes = from_project(project, &slot.file)?;
+            check_slot(slot, &Digest::of(&bytes))?;
+            (bytes, Whence::File { file: slot.file.clone() })
+        }
+        Deb::Url { url, sha256 } => {
+            let there = fs_err::read(store.path(sha256)).ok();
+            let bytes = match there.filter(|bytes| Digest::of(bytes) == *sha256) {
+                Some(bytes) => bytes,
+                None => fetcher.get(url, LARGEST)?,
+            };
+            let found = Digest::of(&bytes);
+            if found != *sha256 {
+                return Err(Error::told(
+                    format!("{url} has the SHA-256 {}, and not the one in the recipe", found.hex()),
+                    "was it changed? Write the new digest only if you trust who changed it",
+                ));
+            }
+            (bytes, Whence::Url { url: url.clone() })
+        }
+    };
+    let shown = match &whence {
+        Whence::Url { url } => url.clone(),
+        Whence::File { file } => file.display().to_string(),
+        Whence::Archive { path, .. } => path.clone(),
+    };
+    let (request, stanza) = describe(&shown, &bytes).map_err(|why| {
+        Error::told(format!("{shown} is no package: {why}"), "give a Debian package file (.deb)")
+    })?;
+    let sha256 = store.insert(&bytes)?;
+    Ok(Local { request, stanza, sha256, whence })
+}
+
+/// The package's request and its stanza.
+fn describe(shown: &str, bytes: &[u8]) -> Result<(String, String), String> {
+    let read = || -> Result<String, deb::Error> {
+        Ok(deb::Deb::new(bytes)?.control()?.control()?.trim_end().to_owned())
+    };
+    let control = read().map_err(|error| error.to_string())?;
+    let stanza = overboot_debian::deb822::single(&control).map_err(|error| error.to_string())?;
+    let field =
+        |name: &str| stanza.get(name).ok_or_else(|| format!("its control file has no {name}"));
+    let request = format!("{}={}", field("Package")?, field("Version")?);
+    let name = Path::new(shown).file_name().unwrap_or_default().to_string_lossy();
+    let list = format!(
+        "{control}\nFilename: {name}\nSize: {}\nSHA256: {}\n",
+        bytes.len(),
+        Digest::of(bytes).hex()
+    );
+    Ok((request, list))
+}
+
+fn from_project(project: &Project, path: &Path) -> Result<Vec<u8>, Error> {
+    let path = project.folder().join(path);
+    let size = fs_err::metadata(&path).map_err(Error::io("read", &path))?.len();
+    if size > LARGEST {
+        return Err(Error::told(
+            format!("{} is larger than any package that is taken, 2 GiB", path.display()),
+            "is it a package?",
+        ));
+    }
+    fs_err::read(&path).map_err(Error::io("read", &path))
+}
+
+fn check_slot(slot: &Slot, found: &Digest) -> Result<(), Error> {
+    match slot.sha256 {
+        Some(wanted) if wanted != *found => Err(Error::told(
+            format!(
+                "{} is not the file that the recipe means: its SHA-256 is {}",
+                slot.file.display(),
+                found.hex()
+            ),
+            format!("get the one with {}: {}", wanted.hex(), slot.from),
+        )),
+        _ => Ok(()),
+    }
+}
+
+/// Puts a locked package file of the project into the store, if it still is the one that was locked.
+pub(crate) fn import(
+    project: &Project,
+    store: &PackageStore,
+    file: &Path,
+    sha256: &Digest,
+) -> Result<(), Error> {
+    if store.path(sha256).is_file() {
+        return Ok(());
+    }
+    let bytes = from_project(project, file)?;
+    if Digest::of(&bytes) != *sha256 {
+        return Err(Error::told(
+            format!("{} is not the one that overboot.lock names", file.display()),
+            "run `overboot lock --update`",
+        ));
+    }
+    store.insert(&bytes)?;
+    Ok(())
+}
+
+/// What stands in the recipe's package files and slots now, so that a lock that was made of others is seen to be old.
+pub(crate) fn state(
+    project: &Project,
+    recipe: &Recipe,
+) -> Result<Vec<(PathBuf, Option<Digest>)>, Error> {
+    let bases = recipe.bases.values().flat_map(|base| &base.provision);
+    let overlays = recipe.overlays.values().flat_map(|overlay| &overlay.provision);
+    let debs = bases.chain(overlays).filter_map(|step| match step {
+        overboot_recipe::Provisioner::Debs { debs, .. } => Some(debs),
+        _ => None,
+    });
+    let mut found = Vec::new();
+    for deb in debs.flatten() {
+        let path = match deb {
+            Deb::File(path) => path,
+            Deb::Slot(name) => match recipe.slots.get(name) {
+                Some(slot) => &slot.file,
+                None => continue,
+            },
+            Deb::Url { .. } => continue,
+        };
+        let there = project.folder().join(path).exists();
+        let digest =
+            there.then(|| crate::inputs::source(&project.folder().join(path))).transpose()?;
+        found.push((path.clone(), digest));
+    }
+    Ok(found)
+}
+
+/// The slots of `names` whose files are not there.
+pub(crate) fn missing<'r>(
+    project: &Project,
+    recipe: &'r Recipe,
+    names: impl Iterator<Item = &'r str>,
+) -> Vec<&'r Slot> {
+    let slots = names.filter_map(|name| recipe.slots.get(name));
+    slots.filter(|slot| !project.folder().join(&slot.file).exists()).collect()
+}

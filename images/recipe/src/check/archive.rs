@@ -1,0 +1,97 @@
+//! Project, archive, kernel, slots.
+
+use std::collections::BTreeMap;
+
+use toml::Spanned;
+
+use super::Check;
+use crate::manifest;
+use crate::recipe::{Archive, Kernel, Project, Slot};
+
+/// The longest command line that a recipe may ask for: half of what a kernel takes (`COMMAND_LINE_SIZE`, 2048 on x86), since
+/// the boot server has words to add.
+const LONGEST_COMMAND_LINE: usize = 1024;
+
+impl Check<'_> {
+    pub(super) fn project(&mut self, project: &manifest::Project) -> Project {
+        for key in &project.trust {
+            // A minisign public key: 42 bytes in base64, the first two "Ed" (minisign's own documentation, "key format").
+            let text = key.as_ref();
+            let base64 = |c: char| c.is_ascii_alphanumeric() || matches!(c, '+' | '/');
+            let fine = text.len() == 56 && text.starts_with("RW") && text.chars().all(base64);
+            if !fine {
+                self.wrong(
+                    key.span(),
+                    format!("\"{text}\" is not a minisign public key"),
+                    "write the second line of the .pub file: 56 characters that begin with RW",
+                );
+            }
+        }
+        Project {
+            name: self.name("a project", &project.name),
+            trust: project.trust.iter().map(|key| key.as_ref().clone()).collect(),
+        }
+    }
+
+    pub(super) fn archive(&mut self, archive: &manifest::Archive) -> Archive {
+        let architecture = archive.architecture.as_ref().map_or("amd64", |given| {
+            self.choice("architecture", given, &[("amd64", "amd64"), ("arm64", "arm64")])
+        });
+        let components: Vec<String> = match &archive.components {
+            Some(given) => given.iter().map(|one| self.name("a component", one)).collect(),
+            None => vec!["main".to_owned()],
+        };
+        Archive {
+            suite: self.name("a suite", &archive.suite),
+            mirror: archive.mirror.as_ref().map(|given| self.url("mirror", given)),
+            components,
+            architecture: architecture.to_owned(),
+            updates: archive.updates.unwrap_or(true),
+            security: archive.security.unwrap_or(true),
+            keyring: archive.keyring.as_ref().map(|given| self.file(given, false)),
+            proxy: archive.proxy.as_ref().map(|given| self.url("proxy", given)),
+        }
+    }
+
+    pub(super) fn kernel(
+        &mut self,
+        kernel: Option<&manifest::Kernel>,
+        architecture: &str,
+    ) -> Kernel {
+        let package = kernel.and_then(|kernel| kernel.package.as_ref());
+        let command_line = kernel.and_then(|kernel| kernel.cmdline.as_ref());
+        Kernel {
+            package: package
+                .map_or_else(|| format!("linux-image-{architecture}"), |given| self.package(given)),
+            cmdline: command_line.map(|given| self.command_line(given)).unwrap_or_default(),
+        }
+    }
+
+    /// Words for the kernel, which are written into boot scripts and must come out there as they went in.
+    fn command_line(&mut self, given: &Spanned<String>) -> String {
+        let text = self.text(given);
+        let fine = text.bytes().all(|byte| matches!(byte, b' '..=b'~'));
+        if !fine || text.contains("${") || text.len() > LONGEST_COMMAND_LINE {
+            self.wrong(
+                given.span(),
+                "these words cannot stand on a kernel's command line".to_owned(),
+                format!(
+                    "write printable ASCII in one line, at most {LONGEST_COMMAND_LINE} characters"
+                ),
+            );
+        }
+        text
+    }
+
+    pub(super) fn slots(
+        &mut self,
+        slots: &BTreeMap<Spanned<String>, manifest::Slot>,
+    ) -> BTreeMap<String, Slot> {
+        let slot = |check: &mut Self, slot: &manifest::Slot| Slot {
+            file: check.path(&slot.file),
+            sha256: slot.sha256.as_ref().and_then(|given| check.digest(given)),
+            from: slot.from.clone(),
+        };
+        slots.iter().map(|(name, given)| (self.name("a slot", name), slot(self, given))).collect()
+    }
+}

@@ -1,0 +1,244 @@
+//! The steps of an image.
+
+use std::collections::BTreeMap;
+
+use toml::Spanned;
+
+use super::Check;
+use crate::manifest;
+use crate::near::near;
+use crate::provisioner::{Deb, Provisioner, Script, Sudo, Systemd, User};
+use crate::recipe::Slot;
+
+impl Check<'_> {
+    /// The steps that are taken on this architecture.
+    pub(super) fn provision(
+        &mut self,
+        steps: &[Spanned<manifest::Provisioner>],
+        slots: &BTreeMap<String, Slot>,
+    ) -> Vec<Provisioner> {
+        let arch = self.vars.get("arch").cloned().unwrap_or_default();
+        let mut taken = Vec::new();
+        for step in steps {
+            let words = [("amd64", "amd64"), ("arm64", "arm64")];
+            let only: Option<Vec<&str>> = step.as_ref().architectures.as_ref().map(|all| {
+                all.iter().map(|one| self.choice("architecture", one, &words)).collect()
+            });
+            // What is left out here may be wrong elsewhere: that is for whoever builds there to hear.
+            if only.is_none_or(|only| only.contains(&arch.as_str())) {
+                taken.extend(self.provisioner(step, slots));
+            }
+        }
+        taken
+    }
+
+    fn provisioner(
+        &mut self,
+        step: &Spanned<manifest::Provisioner>,
+        slots: &BTreeMap<String, Slot>,
+    ) -> Option<Provisioner> {
+        let given = step.as_ref();
+        let mut kinds = Vec::new();
+        let (mut excludes, mut takes_env) = (false, false);
+        if let Some(packages) = &given.packages {
+            let names = packages.iter().map(|one| self.package(one)).collect();
+            kinds.push(Provisioner::Packages { names, exclude: self.excluded(given) });
+            excludes = true;
+        }
+        if let Some(debs) = &given.debs {
+            let debs = debs.iter().filter_map(|deb| self.deb(deb, step, slots)).collect();
+            kinds.push(Provisioner::Debs { debs, exclude: self.excluded(given) });
+            excludes = true;
+        }
+        if let Some(files) = &given.files {
+            kinds.push(Provisioner::Files(self.file(files, true)));
+        }
+        if let Some(script) = &given.script {
+            kinds.push(Provisioner::Script(self.script(script, given)));
+            takes_env = true;
+        }
+        if let Some(script) = &given.host_script {
+            kinds.push(Provisioner::HostScript(self.script(script, given)));
+            takes_env = true;
+        }
+        if let Some(users) = &given.users {
+            kinds.push(Provisioner::Users(users.iter().map(|user| self.user(user)).collect()));
+        }
+        if let Some(systemd) = &given.systemd {
+            kinds.push(Provisioner::Systemd(self.systemd(systemd)));
+        }
+        if kinds.len() != 1 {
+            self.wrong(
+                step.span(),
+                format!("a provisioning step does one thing, and this one names {}", kinds.len()),
+                "write one of `packages`, `debs`, `files`, `script`, `host-script`, `users` or `systemd` in each [[….provision]]",
+            );
+            return None;
+        }
+        if let (false, Some(one)) = (excludes, given.exclude.first()) {
+            let message = "nothing can be excluded from this step".to_owned();
+            self.wrong(one.span(), message, "write `exclude` with `packages` or `debs`");
+        }
+        if let (false, Some(name)) = (takes_env, given.env.keys().next()) {
+            let message = "this step runs nothing that has an environment".to_owned();
+            self.wrong(name.span(), message, "write `env` with `script` or `host-script`");
+        }
+        kinds.pop()
+    }
+
+    /// `name` or `name=version` (Debian Policy 5.6.1 and 5.6.12).
+    pub(super) fn package(&mut self, given: &Spanned<String>) -> String {
+        let text = self.text(given);
+        let (name, version) = text.split_once('=').map_or((&*text, None), |(n, v)| (n, Some(v)));
+        let fine = name.len() >= 2
+            && name.starts_with(|c: char| c.is_ascii_lowercase() || c.is_ascii_digit())
+            && name
+                .chars()
+                .all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || "+-.".contains(c))
+            && version.is_none_or(|version| {
+                version.starts_with(|c: char| c.is_ascii_digit())
+                    && version.chars().all(|c| c.is_ascii_alphanumeric() || ".+-~:".contains(c))
+            });
+        if !fine {
+            self.wrong(
+                given.span(),
+                format!("\"{text}\" is not the name of a package"),
+                "write \"name\", or \"name=version\" for one version of it",
+            );
+        }
+        text
+    }
+
+    fn excluded(&mut self, given: &manifest::Provisioner) -> Vec<String> {
+        given.exclude.iter().map(|one| self.package(one)).collect()
+    }
+
+    fn deb(
+        &mut self,
+        deb: &manifest::Deb,
+        step: &Spanned<manifest::Provisioner>,
+        slots: &BTreeMap<String, Slot>,
+    ) -> Option<Deb> {
+        match (&deb.file, &deb.url, &deb.slot) {
+            (Some(file), None, None) if deb.sha256.is_none() => {
+                Some(Deb::File(self.file(file, false)))
+            }
+            (None, Some(url), None) => {
+                let checked = self.url("the package file", url);
+                let Some(sha256) = &deb.sha256 else {
+                    let message = "a package file from elsewhere needs its digest".to_owned();
+                    self.wrong(url.span(), message, "write sha256 = \"…\" beside it");
+                    return None;
+                };
+                Some(Deb::Url { url: checked, sha256: self.digest(sha256)? })
+            }
+            (None, None, Some(slot)) if deb.sha256.is_none() => {
+                if !slots.contains_key(slot.as_ref()) {
+                    let help = match near(slot.as_ref(), slots.keys().map(String::as_str)).first() {
+                        Some(name) => format!("write \"{name}\""),
+                        None => format!("write [slot.{}], with file and from", slot.as_ref()),
+                    };
+                    self.wrong(
+                        slot.span(),
+                        format!("there is no slot \"{}\"", slot.as_ref()),
+                        help,
+                    );
+                }
+                Some(Deb::Slot(slot.as_ref().clone()))
+            }
+            _ => {
+                self.wrong(
+                    step.span(),
+                    "a package file is in the project, elsewhere, or in a slot".to_owned(),
+                    "write { file = \"…\" }, { url = \"…\", sha256 = \"…\" } or { slot = \"…\" }",
+                );
+                None
+            }
+        }
+    }
+
+    fn script(&mut self, path: &Spanned<String>, given: &manifest::Provisioner) -> Script {
+        let mut env = BTreeMap::new();
+        for (name, value) in &given.env {
+            let fine = name.as_ref().starts_with(|c: char| c.is_ascii_alphabetic() || c == '_')
+                && name.as_ref().chars().all(|c| c.is_ascii_alphanumeric() || c == '_');
+            if !fine {
+                let message = format!("\"{}\" cannot be the name of a variable", name.as_ref());
+                self.wrong(name.span(), message, "write letters, digits and '_', no digit first");
+            }
+            env.insert(name.as_ref().clone(), self.text(value));
+        }
+        Script { path: self.file(path, false), env }
+    }
+
+    fn user(&mut self, user: &manifest::User) -> User {
+        let shell = user.shell.as_ref().map_or("/bin/bash", |shell| {
+            if !shell.as_ref().starts_with('/') {
+                let message = format!("\"{}\" is not a login shell", shell.as_ref());
+                self.wrong(shell.span(), message, "write its full path, such as \"/bin/bash\"");
+            }
+            shell.as_ref()
+        });
+        if let Some(uid) =
+            user.uid.as_ref().filter(|uid| *uid.as_ref() == 0 || *uid.as_ref() >= 65534)
+        {
+            let message = format!("{} is not a number for a user", uid.as_ref());
+            self.wrong(uid.span(), message, "write one from 1 to 65533 (Debian Policy 9.2.2)");
+        }
+        User {
+            name: self.account("a user", &user.name),
+            uid: user.uid.as_ref().map(|uid| *uid.as_ref()),
+            system: user.system,
+            shell: shell.to_owned(),
+            groups: user.groups.iter().map(|group| self.account("a group", group)).collect(),
+            sudo: user
+                .sudo
+                .as_ref()
+                .map(|given| self.choice("sudo", given, &[("nopasswd", Sudo::Nopasswd)])),
+        }
+    }
+
+    fn systemd(&mut self, given: &manifest::Systemd) -> Systemd {
+        Systemd {
+            enable: self.units(&given.enable),
+            disable: self.units(&given.disable),
+            mask: self.units(&given.mask),
+            default: given
+                .default
+                .as_ref()
+                .and_then(|one| self.units(std::slice::from_ref(one)).pop()),
+        }
+    }
+
+    /// Names of units with their kind (systemd.unit(5)).
+    fn units(&mut self, given: &[Spanned<String>]) -> Vec<String> {
+        const KINDS: [&str; 11] = [
+            "service",
+            "socket",
+            "device",
+            "mount",
+            "automount",
+            "swap",
+            "target",
+            "path",
+            "timer",
+            "slice",
+            "scope",
+        ];
+        let units = self.texts(given);
+        for (unit, given) in units.iter().zip(given) {
+            let kind = unit.rsplit_once('.').map(|(_, kind)| kind);
+            let fine = unit.chars().all(|c| c.is_ascii_alphanumeric() || ":-_.\\@".contains(c))
+                && !unit.starts_with(['-', '.']);
+            if !fine || kind.is_none_or(|kind| !KINDS.contains(&kind)) {
+                let message = format!("\"{unit}\" is not the name of a unit");
+                self.wrong(
+                    given.span(),
+                    message,
+                    "write it with its kind, such as \"ssh.service\"",
+                );
+            }
+        }
+        units
+    }
+}

@@ -1,0 +1,113 @@
+//! The steps by which an image is provisioned, checked.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use overboot_digest::Digest;
+use serde::Serialize;
+
+/// One step of provisioning. Paths are relative to the project.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Provisioner {
+    /// Packages and what they depend on.
+    Packages {
+        /// `name` or `name=version`.
+        names: Vec<String>,
+        /// What must not come along.
+        exclude: Vec<String>,
+    },
+    /// Package files, and what they depend on.
+    Debs {
+        /// Which ones.
+        debs: Vec<Deb>,
+        /// What must not come along.
+        exclude: Vec<String>,
+    },
+    /// A tree of files that is laid over the root; everything in it belongs to root.
+    Files(PathBuf),
+    /// A script that runs inside the root.
+    Script(Script),
+    /// A script that runs on the building machine, with the root's path as its argument.
+    HostScript(Script),
+    /// Users to make.
+    Users(Vec<User>),
+    /// Units of systemd.
+    Systemd(Systemd),
+}
+
+impl Provisioner {
+    /// The file or folder of the project that it reads.
+    #[must_use]
+    pub fn source(&self) -> Option<&Path> {
+        match self {
+            Self::Files(path) => Some(path),
+            Self::Script(script) | Self::HostScript(script) => Some(&script.path),
+            Self::Packages { .. } | Self::Debs { .. } | Self::Users(_) | Self::Systemd(_) => None,
+        }
+    }
+}
+
+/// A package file.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Deb {
+    /// In the project.
+    File(PathBuf),
+    /// Anywhere else.
+    Url {
+        /// Where.
+        url: String,
+        /// Its digest.
+        sha256: Digest,
+    },
+    /// In the slot of that name.
+    Slot(String),
+}
+
+/// A script and its environment.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Script {
+    /// The script.
+    pub path: PathBuf,
+    /// Variables that it gets besides the usual ones.
+    pub env: BTreeMap<String, String>,
+}
+
+/// What is done about units, in this order.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct Systemd {
+    /// Started at boot.
+    pub enable: Vec<String>,
+    /// Not started at boot.
+    pub disable: Vec<String>,
+    /// Never started.
+    pub mask: Vec<String>,
+    /// The target that is booted into.
+    pub default: Option<String>,
+}
+
+/// A user of the image. None gets a password: see *Login* in the architecture.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct User {
+    /// Login name.
+    pub name: String,
+    /// Its number; the next free one where there is none.
+    pub uid: Option<u32>,
+    /// A system user (uid below 1000).
+    pub system: bool,
+    /// Login shell.
+    pub shell: String,
+    /// Further groups.
+    pub groups: Vec<String>,
+    /// May it become root?
+    pub sudo: Option<Sudo>,
+}
+
+/// How a user becomes root.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Sudo {
+    /// Any command, without a password.
+    Nopasswd,
+}
