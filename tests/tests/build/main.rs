@@ -5,6 +5,7 @@
 //! - [`killed`]: killed at any moment, the next build finishes
 //! - [`damaged`]: what is damaged or lost in the store is found, and made again
 //! - [`refusals`]: bad input, a full disk, no network: said in words, and nothing is changed
+//! - [`registry`]: what is pushed to a registry is pulled elsewhere, checked
 //! - [`project`]: a project and its store, seen from outside; [`small`]: a Debian of a handful of packages
 
 #![allow(
@@ -19,5 +20,6 @@ mod fidelity;
 mod killed;
 mod project;
 mod refusals;
+mod registry;
 mod reproducible;
 mod small;
