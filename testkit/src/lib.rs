@@ -3,6 +3,7 @@
 //! | module | what is in it |
 //! |---|---|
 //! | [`archive`] | a small signed Debian archive, and a server for it |
+//! | [`container`] | container images made by hand |
 //! | [`require`] | whether this machine can run a test; if not, a printed reason, and a failure where `CI=true` |
 //! | [`images`] | the program under test, and a project whose images it has built |
 //! | [`kernel`] | Debian's kernel, fetched once; modules that are none |
@@ -22,6 +23,7 @@
 )]
 
 pub mod archive;
+pub mod container;
 pub mod deadline;
 pub mod images;
 pub mod kernel;

@@ -36,6 +36,16 @@ pub enum Error {
         /// What is wrong with it.
         why: String,
     },
+    /// A layer of a container image holds what no layer may hold.
+    #[error("layer {}: {path:?} {why}", layer.display())]
+    Layer {
+        /// The file.
+        layer: PathBuf,
+        /// The path, as the layer has it.
+        path: String,
+        /// What is wrong with it.
+        why: String,
+    },
     /// Two packages bring the same file, and neither says that it replaces the other's.
     #[error(
         "packages {owner} and {package} both bring {path}, and neither declares Replaces\n  help: leave one of them out"

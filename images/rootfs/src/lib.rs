@@ -4,6 +4,7 @@
 //!
 //! - [`Root`]: a tree on disk; whatever path is asked of it, nothing outside of the tree is touched.
 //! - [`install`]: a set of packages into a tree: unpacked natively, configured by the tree's own dpkg.
+//! - [`container`]: the layers of a container image into a tree.
 //! - [`provision`]: files, scripts, users.
 //! - [`identity`]: what one machine may not share with another, and what only the build left behind, is removed.
 //! - [`layered`]: a tree on top of another (overlayfs in a mount namespace of its own).
@@ -14,6 +15,7 @@
 
 mod accounts;
 mod configure;
+pub mod container;
 mod dpkg;
 mod error;
 mod filters;

@@ -151,6 +151,20 @@ impl Root {
         self.resolve(path, OFlags::PATH | OFlags::DIRECTORY).is_ok()
     }
 
+    /// Opens a folder that is there.
+    pub(crate) fn open_folder(&self, path: &Path) -> Result<OwnedFd, Error> {
+        let opened = self.resolve(path, OFlags::RDONLY | OFlags::DIRECTORY);
+        opened.map_err(|source| Error::io("open", self.shown(path))(source.into()))
+    }
+
+    /// Opens a folder that is there under this very path, no part of which is a link.
+    pub(crate) fn folder_without_links(&self, path: &Path) -> Option<OwnedFd> {
+        let path = if path.as_os_str().is_empty() { Path::new(".") } else { path };
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let how = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS;
+        openat2(&self.fd, path, flags, Mode::empty(), how).ok()
+    }
+
     /// What stands at `path`, without following it when it is a link.
     pub(crate) fn kind(&self, path: &Path) -> Option<FileType> {
         let fd = self.resolve(path, OFlags::PATH | OFlags::NOFOLLOW).ok()?;
@@ -438,7 +452,7 @@ pub(crate) fn names(folder: &OwnedFd) -> io::Result<Vec<OsString>> {
 const DEEPEST: usize = 100;
 
 /// Removes `name` in `folder` and all beneath it; never follows a link, never leaves the file system's folder.
-fn remove_all(folder: &OwnedFd, name: &OsStr) -> io::Result<()> {
+pub(crate) fn remove_all(folder: &OwnedFd, name: &OsStr) -> io::Result<()> {
     let mut waiting = vec![name.to_owned()];
     let mut brought_up = 0_usize;
     while let Some(name) = waiting.pop() {

@@ -1,0 +1,297 @@
+//! Layers made for trouble, unpacked by us and by umoci: the same tree.
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
+
+use std::collections::BTreeMap;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::Mutex;
+
+use ::tar::EntryType;
+use overboot_testkit::container::{Layer, MTIME, Packing, layout};
+use overboot_testkit::program::run;
+use overboot_testkit::require;
+
+use super::apply;
+use crate::error::Error;
+use crate::root::Root;
+
+/// `cap_dac_override,cap_fowner+ep`, whose second byte of rights is a line break.
+const CAPABILITY: &[u8] = b"\x01\0\0\x02\x0a\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0";
+
+/// Every path of a tree with all that can be told of it.
+fn told(tree: &Path) -> BTreeMap<String, String> {
+    let mut told = BTreeMap::new();
+    let mut folders = vec![tree.to_owned()];
+    while let Some(folder) = folders.pop() {
+        for path in std::iter::once(folder.clone())
+            .chain(std::fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().path()))
+        {
+            let metadata = std::fs::symlink_metadata(&path).unwrap();
+            let kind = metadata.file_type();
+            let (mode, uid, gid) = (metadata.mode(), metadata.uid(), metadata.gid());
+            let mut line = format!("{mode:o} {uid} {gid} {}", metadata.mtime());
+            if kind.is_symlink() {
+                line += &format!(" -> {:?}", std::fs::read_link(&path).unwrap());
+            } else if kind.is_file() {
+                line += &format!(" x{} ", metadata.nlink());
+                line += &String::from_utf8_lossy(&std::fs::read(&path).unwrap());
+            } else if kind.is_dir() && path != folder {
+                folders.push(path.clone());
+            }
+            for name in ["security.capability", "user.note", "trusted.overlay.opaque"] {
+                let mut value = [0; 64];
+                if let Ok(length) = rustix::fs::lgetxattr(&path, name, &mut value[..]) {
+                    line += &format!(" {name}={:?}", &value[..length]);
+                }
+            }
+            let relative = path.strip_prefix(tree).unwrap().as_os_str().as_bytes();
+            told.insert(String::from_utf8_lossy(relative).into_owned(), line);
+        }
+    }
+    told
+}
+
+/// Puts layers into a new tree; what there is then, and what was said.
+fn applied(layers: &[(Layer, Packing)]) -> Result<(BTreeMap<String, String>, String), Error> {
+    let folder = tempfile::tempdir().unwrap();
+    let root = Root::create(folder.path().join("tree")).unwrap();
+    let said = Mutex::new(String::new());
+    apply(&root, &files(folder.path(), layers), &|line| said.lock().unwrap().push_str(line))?;
+    Ok((told(root.path()), said.into_inner().unwrap()))
+}
+
+fn files(folder: &Path, layers: &[(Layer, Packing)]) -> Vec<PathBuf> {
+    let write = |(at, (layer, packing)): (usize, &(Layer, Packing))| {
+        let path = folder.join(format!("layer-{at}"));
+        std::fs::write(&path, layer.packed(*packing)).unwrap();
+        path
+    };
+    layers.iter().enumerate().map(write).collect()
+}
+
+fn gzip(layers: &[Layer]) -> Vec<(Layer, Packing)> {
+    layers.iter().map(|layer| (layer.clone(), Packing::Gzip)).collect()
+}
+
+/// Unpacks the layers by us and by umoci, which must come to the same; what that is.
+fn same_as_umoci(layers: &[Layer]) -> BTreeMap<String, String> {
+    let layers = gzip(layers);
+    let (ours, _) = applied(&layers).unwrap();
+    if require::program("umoci") {
+        let folder = tempfile::tempdir().unwrap();
+        let (image, bundle) = (folder.path().join("image"), folder.path().join("bundle"));
+        layout(&image, "it", "amd64", &layers);
+        let image = format!("{}:it", image.display());
+        run(Command::new("umoci").args(["unpack", "--image", &image]).arg(&bundle));
+        assert_eq!(ours, told(&bundle.join("rootfs")));
+    }
+    ours
+}
+
+fn root() -> bool {
+    require::root()
+}
+
+/// Without it, umoci and we date the top of the tree as we like.
+fn layer() -> Layer {
+    Layer::new().folder("./", 0o755)
+}
+
+#[test]
+fn layers_are_unpacked_as_umoci_does() {
+    if !root() {
+        return;
+    }
+    let first = layer()
+        .folder("etc/", 0o755)
+        .file("etc/kept", 0o644, b"kept")
+        .file("etc/changed", 0o600, b"old")
+        .file("etc/gone", 0o644, b"gone")
+        .folder("srv", 0o2775)
+        .folder("srv/data", 0o755)
+        .file("srv/data/a", 0o644, b"a")
+        .folder("srv/data/sub", 0o755)
+        .file("srv/data/sub/b", 0o644, b"b")
+        .folder("opt", 0o755)
+        .file("opt/old", 0o644, b"old")
+        .folder("usr", 0o755)
+        .folder("usr/bin", 0o755)
+        .file("usr/bin/tool", 0o4755, b"tool")
+        .hard_link("usr/bin/alias", "usr/bin/tool")
+        .symlink("bin", "usr/bin")
+        .symlink("usr/absolute", "/etc/kept")
+        .entry(EntryType::Fifo, "srv/fifo", 0o640, "", b"");
+    let second = layer()
+        // Through a link that is below, as docker does it.
+        .file("bin/more", 0o755, b"more")
+        .file("etc/changed", 0o640, b"new")
+        .whiteout("etc", "gone")
+        .whiteout("etc", "never-there")
+        // What the same layer brings stays, on whichever side of the whiteout it stands.
+        .folder("opt", 0o700)
+        .file("opt/new", 0o644, b"new")
+        .opaque("opt")
+        .file("opt/newer", 0o644, b"newer")
+        // A folder gives way to a file, and a file to a folder.
+        .whiteout("srv", "data")
+        .file("srv/data", 0o644, b"now a file")
+        .folder("etc/kept", 0o711)
+        .file("etc/kept/in", 0o644, b"in")
+        // One of two names is replaced, the other is not.
+        .file("usr/bin/alias", 0o755, b"no alias")
+        .hard_link("usr/bin/other", "usr/bin/tool");
+    let third = layer().whiteout("", "srv").folder("deep", 0o755).folder("deep/er", 0o755);
+    let tree = same_as_umoci(&[first, second, third]);
+    assert!(tree.contains_key("opt/new") && tree.contains_key("opt/newer"));
+    assert!(!tree.contains_key("opt/old") && !tree.contains_key("srv"));
+    assert_eq!(tree["usr/bin/tool"], format!("104755 7 8 {MTIME} x2 tool"));
+    assert!(tree.contains_key("usr/bin/more"));
+}
+
+#[test]
+fn names_times_and_attributes_of_pax_headers() {
+    if !root() {
+        return;
+    }
+    let long = "l".repeat(120);
+    let path = format!("usr/{long}");
+    let layer = layer()
+        .folder("usr", 0o755)
+        .pax(&[
+            ("path", path.as_bytes()),
+            ("SCHILY.xattr.security.capability", CAPABILITY),
+            ("mtime", b"1400000000.25"),
+        ])
+        .file("usr/short", 0o755, b"ping")
+        .pax(&[("SCHILY.xattr.user.note", b"a\nb=c"), ("uid", b"70000"), ("gid", b"70001")])
+        .file("usr/note", 0o644, b"")
+        .entry(EntryType::GNULongLink, "././@LongLink", 0o644, "", format!("{long}\0").as_bytes())
+        .symlink("usr/link", "short");
+    let tree = same_as_umoci(&[layer]);
+    let capable = &tree[&path];
+    assert!(
+        capable.starts_with("100755 7 8 1400000000 x1 ping security.capability=[1, 0, 0, 2, 10,"),
+        "{capable}"
+    );
+    assert!(tree["usr/note"].starts_with("100644 70000 70001 "), "{}", tree["usr/note"]);
+    assert!(tree["usr/link"].ends_with(&format!("-> {long:?}")), "{}", tree["usr/link"]);
+}
+
+#[test]
+fn the_packing_does_not_matter() {
+    if !root() {
+        return;
+    }
+    let one = || layer().folder("a", 0o750).file("a/b", 0o644, &vec![b'x'; 100_000]);
+    let trees =
+        [Packing::Plain, Packing::Gzip, Packing::Zstd].map(|p| applied(&[(one(), p)]).unwrap().0);
+    assert!(trees.windows(2).all(|pair| pair[0] == pair[1]));
+}
+
+#[test]
+fn what_a_system_does_not_take_is_left_out_and_told() {
+    if !root() {
+        return;
+    }
+    let layer = layer()
+        .folder("dev", 0o755)
+        .entry(EntryType::Char, "dev/null", 0o666, "", b"")
+        .entry(EntryType::Block, "dev/sda", 0o660, "", b"")
+        .pax(&[
+            ("SCHILY.xattr.trusted.overlay.opaque", b"y"),
+            ("SCHILY.xattr.security.selinux", b"x"),
+        ])
+        .folder("a", 0o755)
+        .folder(".wh..wh.plnk", 0o700)
+        .file(".wh..wh.plnk/1.2", 0o600, b"of aufs");
+    let (tree, said) = applied(&gzip(&[layer])).unwrap();
+    assert_eq!(tree.keys().map(String::as_str).collect::<Vec<_>>(), ["", "a", "dev"]);
+    assert_eq!(tree["a"], format!("40755 0 0 {MTIME}"));
+    assert_eq!(said, "layer 1 of 1: 2 device nodes and 2 extended attributes left out");
+}
+
+#[test]
+fn nothing_leaves_the_tree() {
+    if !root() {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let outside = folder.path().join("outside");
+    std::fs::create_dir(&outside).unwrap();
+    std::fs::write(outside.join("kept"), "kept").unwrap();
+    let away = outside.display().to_string();
+    let kept = format!("{away}/kept");
+    // Links that lead out lead within, as they will when the tree is the root.
+    let below = layer().symlink("way", &away).symlink("up", "../../../..").symlink("etc", "/");
+    let through = layer()
+        .file("up/new", 0o644, b"x")
+        .file("etc/newer", 0o644, b"x")
+        .whiteout("way", "kept")
+        .whiteout("up", "etc")
+        .opaque("way")
+        .opaque("up");
+    let (tree, _) = applied(&gzip(&[below.clone(), through])).unwrap();
+    let names: Vec<_> = tree.keys().map(String::as_str).collect();
+    assert_eq!(names, ["", "etc", "new", "newer", "up", "way"]);
+    let nowhere = layer().file("way/new", 0o644, b"x");
+    assert!(applied(&gzip(&[below, nowhere])).is_err(), "there is no such folder within");
+    assert_eq!(std::fs::read_dir(&outside).unwrap().count(), 1);
+
+    let refused: &[(Layer, &str)] = &[
+        (layer().file("../x", 0o644, b""), "leads out of the tree"),
+        (layer().file("a/../../x", 0o644, b""), "leads out of the tree"),
+        (layer().hard_link("x", "../outside/kept"), "leads out of the tree"),
+        (layer().hard_link("x", &kept), "is a hard link to a file that is not there"),
+        (
+            layer().symlink("way", &away).hard_link("x", "way/kept"),
+            "is a hard link to a file that is not there",
+        ),
+        (layer().folder("d", 0o755).hard_link("x", "d"), "is a hard link to a folder"),
+        (layer().whiteout("", ".."), "is a whiteout of nothing"),
+        (layer().whiteout("", ""), "is a whiteout of nothing"),
+        (layer().file(".wh.a/x", 0o644, b""), "lies in a whiteout"),
+        (layer().symlink("x", ""), "is a link to nowhere"),
+        (layer().entry(EntryType::GNUSparse, "x", 0o644, "", b""), "is sparse"),
+        (
+            layer().entry(EntryType::new(b'?'), "x", 0o644, "", b""),
+            "is of a kind that layers do not have",
+        ),
+        (layer().pax(&[("size", b"-1")]).file("x", 0o644, b""), "a number that is none"),
+        (
+            layer().pax(&[("size", b"99999999999999")]).file("x", 0o644, b""),
+            "more than an image may hold",
+        ),
+        (layer().file(".", 0o644, b""), "is the tree itself"),
+    ];
+    for (layer, why) in refused {
+        match applied(&gzip(std::slice::from_ref(layer))) {
+            Err(error @ Error::Layer { .. }) => assert!(error.to_string().contains(why), "{error}"),
+            other => panic!("{why}: {other:?}"),
+        }
+    }
+    assert_eq!(std::fs::read_to_string(outside.join("kept")).unwrap(), "kept");
+}
+
+#[test]
+fn a_link_to_itself_stays_and_damage_is_told() {
+    if !root() {
+        return;
+    }
+    let (tree, _) = applied(&gzip(&[layer().file("a", 0o644, b"a").hard_link("a", "a")])).unwrap();
+    assert!(tree["a"].ends_with("x1 a"));
+    // Whatever is cut or changed ends in an error or a tree, never in a panic.
+    let whole = layer().pax(&[("path", b"x/y")]).file("z", 0o644, b"content").tar();
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("layer");
+    for at in (0..whole.len()).step_by(37) {
+        let root = Root::create(folder.path().join("tree")).unwrap();
+        std::fs::write(&file, &whole[..at]).unwrap();
+        let _ = apply(&root, std::slice::from_ref(&file), &|_| {});
+        let mut changed = whole.clone();
+        changed[at] ^= 0x55;
+        std::fs::write(&file, changed).unwrap();
+        let _ = apply(&root, std::slice::from_ref(&file), &|_| {});
+    }
+}
