@@ -44,3 +44,74 @@ fn skopeo_reads_and_copies_an_artifact() {
         assert_eq!(copied, std::fs::read(store.blob_path(&layer.digest)).unwrap());
     }
 }
+
+/// Whatever a target is called, skopeo takes it as a reference: a slash is allowed there (OCI image specification, `ref.name`), and a
+/// layout's path ends at the first colon.
+#[test]
+fn skopeo_finds_every_kind_of_target() {
+    let (_dir, store) = new();
+    let targets = ["kernel", "base/base", "overlay/dell-raid", "set/a.b_c-d", "initrd/0"];
+    for target in targets {
+        store.publish(target, &manifest(&store, target.as_bytes())).unwrap();
+    }
+    for target in targets {
+        let published = store.get(target).unwrap().unwrap();
+        let image = format!("oci:{}:{target}", store.dir().display());
+        let Some(raw) = skopeo(&["inspect", "--raw", &image]) else { return };
+        assert_eq!(overboot_digest::Digest::of(raw), published.descriptor.digest, "{target}");
+    }
+}
+
+/// skopeo writes into a layout by itself: what it brings is found by us, and what was there stays.
+#[test]
+fn skopeo_copies_into_a_store() {
+    let ((_one, from), (_two, to)) = (new(), new());
+    let published = from.publish("base/base", &manifest(&from, &vec![7; 1 << 20])).unwrap();
+    to.publish("kernel", &manifest(&to, b"a kernel")).unwrap();
+    let image =
+        |store: &overboot_store::Store, name: &str| format!("oci:{}:{name}", store.dir().display());
+    let words = ["--insecure-policy", "copy", "--preserve-digests"];
+    let copy = |source: &str, target: &str| skopeo(&[&words[..], &[source, target]].concat());
+    if copy(&image(&from, "base/base"), &image(&to, "base/base")).is_none() {
+        return;
+    }
+    let copied = to.get("base/base").unwrap().unwrap();
+    assert_eq!(copied.descriptor, published.descriptor);
+    assert_eq!(copied.manifest, published.manifest);
+    assert_eq!(to.verify().unwrap(), []);
+    let names = || {
+        let mut names = to.targets().unwrap();
+        names.sort();
+        names
+    };
+    assert_eq!(names(), ["base/base", "kernel"]);
+    // And again, in the place of what is there.
+    let newer = from.publish("base/base", &manifest(&from, b"newer")).unwrap();
+    copy(&image(&from, "base/base"), &image(&to, "base/base"));
+    assert_eq!(to.get("base/base").unwrap().unwrap().descriptor, newer.descriptor);
+    to.publish("kernel", &manifest(&to, b"a newer kernel")).unwrap();
+    assert_eq!(names(), ["base/base", "kernel"]);
+}
+
+#[test]
+fn what_comes_from_elsewhere_keeps_its_digest_and_says_where_it_was() {
+    let ((_one, from), (_two, to)) = (new(), new());
+    let published = from.publish("base/base", &manifest(&from, b"x")).unwrap();
+    let bytes = std::fs::read(from.blob_path(&published.descriptor.digest)).unwrap();
+    // Written by another: other blanks, a key that we do not know.
+    let text = String::from_utf8(bytes).unwrap().replacen('{', "{ \"unknown\": 1,", 1);
+    let adopt = |text: &str| to.adopt("base/base", text.as_bytes(), "registry.example.com/lab");
+    let error = adopt(&text).unwrap_err();
+    assert!(matches!(error, overboot_store::Error::Blob { state: "missing", .. }), "{error}");
+    assert_eq!(to.targets().unwrap(), [""; 0]);
+    manifest(&to, b"x");
+    let adopted = adopt(&text).unwrap();
+    assert_eq!(adopted.descriptor.digest, overboot_digest::Digest::of(&text));
+    assert_eq!(to.get("base/base").unwrap().unwrap(), adopted);
+    assert_eq!(adopted.origin.as_deref(), Some("registry.example.com/lab"));
+    assert!(matches!(adopt("{}"), Err(overboot_store::Error::Manifest { .. })));
+    // What is made here in its place is from here.
+    to.publish("base/base", &manifest(&to, b"y")).unwrap();
+    assert_eq!(to.get("base/base").unwrap().unwrap().origin, None);
+    assert_eq!(to.verify().unwrap(), []);
+}
