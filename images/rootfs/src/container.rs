@@ -7,6 +7,7 @@
 //! whiteout); and extended attributes that change how the tree is mounted or judged (`trusted.*`, `security.*` but for
 //! capabilities).
 
+mod merge;
 mod tar;
 #[cfg(test)]
 mod tests;
@@ -24,7 +25,7 @@ use rustix::fs::{FileType, OFlags, Timespec, Timestamps, XattrFlags};
 use self::tar::{Entry, Kind, Reader};
 use crate::Log;
 use crate::error::Error;
-use crate::root::{self, Attributes, Parents, Place, Root};
+use crate::root::{self, Attributes, Parents, Place, Root, remove_tree};
 
 /// What an image may be made of at most: far above any, far below the end of a disk or of patience.
 const MOST_ENTRIES: u64 = 4_000_000;
@@ -36,11 +37,27 @@ const OPAQUE: &[u8] = b".wh..wh..opq";
 /// What aufs, docker's first file system, kept for itself.
 const RESERVED: &[u8] = b".wh..wh.";
 
-/// Puts `layers`, lowest first, into `root`: tar archives, plain or compressed with gzip or zstd.
+/// Puts an image into `root`: its `layers`, lowest first, which are tar archives, plain or compressed with gzip or zstd.
+///
+/// Into a tree that has something in it already the image goes as a whole: what it takes away again of its own layers is nothing
+/// to the tree. It is put together in `scratch` for that, which must not be there, and is not there afterwards.
 ///
 /// # Errors
 /// A layer that cannot be read, or that holds what no layer may hold; then the tree is unfinished.
-pub fn apply(root: &Root, layers: &[PathBuf], log: Log<'_>) -> Result<(), Error> {
+pub fn apply(root: &Root, layers: &[PathBuf], scratch: &Path, log: Log<'_>) -> Result<(), Error> {
+    if root.names("")?.is_empty() {
+        return unpack(root, layers, log);
+    }
+    let applied = Root::create(scratch).and_then(|image| {
+        unpack(&image, layers, log)?;
+        merge::merge(&image, root)
+    });
+    remove_tree(scratch)?;
+    applied
+}
+
+/// Puts layer upon layer.
+fn unpack(root: &Root, layers: &[PathBuf], log: Log<'_>) -> Result<(), Error> {
     let mut budget = Budget { entries: MOST_ENTRIES, bytes: MOST_BYTES };
     for (at, layer) in layers.iter().enumerate() {
         each(layer, |entry, _| take_away(root, entry, &mut budget))?;

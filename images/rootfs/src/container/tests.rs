@@ -58,7 +58,9 @@ fn applied(layers: &[(Layer, Packing)]) -> Result<(BTreeMap<String, String>, Str
     let folder = tempfile::tempdir().unwrap();
     let root = Root::create(folder.path().join("tree")).unwrap();
     let said = Mutex::new(String::new());
-    apply(&root, &files(folder.path(), layers), &|line| said.lock().unwrap().push_str(line))?;
+    let scratch = folder.path().join("scratch");
+    let say = |line: &str| said.lock().unwrap().push_str(line);
+    apply(&root, &files(folder.path(), layers), &scratch, &say)?;
     Ok((told(root.path()), said.into_inner().unwrap()))
 }
 
@@ -288,10 +290,63 @@ fn a_link_to_itself_stays_and_damage_is_told() {
     for at in (0..whole.len()).step_by(37) {
         let root = Root::create(folder.path().join("tree")).unwrap();
         std::fs::write(&file, &whole[..at]).unwrap();
-        let _ = apply(&root, std::slice::from_ref(&file), &|_| {});
+        let _ = apply(&root, std::slice::from_ref(&file), &folder.path().join("scratch"), &|_| {});
         let mut changed = whole.clone();
         changed[at] ^= 0x55;
         std::fs::write(&file, changed).unwrap();
-        let _ = apply(&root, std::slice::from_ref(&file), &|_| {});
+        let _ = apply(&root, std::slice::from_ref(&file), &folder.path().join("scratch"), &|_| {});
     }
+}
+
+#[test]
+fn an_image_goes_into_a_tree_as_a_whole() {
+    if !root() {
+        return;
+    }
+    let image = gzip(&[
+        layer()
+            .folder("etc", 0o711)
+            .file("etc/both", 0o600, b"image")
+            .file("etc/gone", 0o644, b"image")
+            .folder("opt", 0o755)
+            .file("opt/gone", 0o644, b"image")
+            .folder("lib", 0o755)
+            .file("lib/a", 0o755, b"a")
+            .hard_link("lib/b", "lib/a")
+            .pax(&[("SCHILY.xattr.security.capability", CAPABILITY)])
+            .file("lib/capable", 0o755, b"c")
+            .symlink("lib/link", "a")
+            .entry(EntryType::Fifo, "lib/fifo", 0o640, "", b""),
+        layer()
+            .whiteout("etc", "gone")
+            .opaque("opt")
+            .whiteout("", "srv")
+            .file("opt/new", 0o644, b""),
+    ]);
+    let folder = tempfile::tempdir().unwrap();
+    let root = Root::create(folder.path().join("tree")).unwrap();
+    for file in
+        ["etc/both", "etc/gone", "etc/own", "opt/own", "srv/own", "lib/link/own", "usr/lib/own"]
+    {
+        root.write(file, 0o644, b"tree").unwrap();
+    }
+    // A merged `/usr`, into which the image's folder goes.
+    let link = root.path().join("lib");
+    std::fs::remove_dir_all(&link).unwrap();
+    std::os::unix::fs::symlink("usr/lib", &link).unwrap();
+    let (alone, _) = applied(&image).unwrap();
+    let scratch = folder.path().join("scratch");
+    apply(&root, &files(folder.path(), &image), &scratch, &|_| {}).unwrap();
+    assert!(!scratch.exists());
+    let tree = told(root.path());
+    let kept = ["etc/gone", "etc/own", "opt/own", "srv/own", "usr/lib/own"];
+    assert!(kept.iter().all(|path| tree[*path].ends_with(" tree")), "{tree:?}");
+    for (path, line) in alone.iter().filter(|(path, _)| !path.is_empty() && *path != "lib") {
+        let path = path
+            .strip_prefix("lib/")
+            .map_or_else(|| path.clone(), |rest| format!("usr/lib/{rest}"));
+        assert_eq!(&tree[&path], line, "{path}");
+    }
+    assert!(tree["lib"].ends_with("-> \"usr/lib\""));
+    assert!(tree["usr/lib/b"].ends_with("x2 a"));
 }
