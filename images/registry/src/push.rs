@@ -39,7 +39,9 @@ impl std::fmt::Debug for Push<'_> {
 pub fn push(push: &Push<'_>, targets: &[String]) -> Result<(), Error> {
     let mut targets = targets.to_vec();
     if targets.is_empty() {
-        targets = push.store.targets()?;
+        // Not what other tools have put there under names of their own.
+        let named = push.store.targets()?.into_iter();
+        targets = named.filter(|target| tag::of_target(target, None).is_ok()).collect();
     }
     // What cannot have a tag is told before anything is sent.
     let tags: Result<Vec<_>, _> =

@@ -13,8 +13,6 @@ pub(super) enum Challenge {
         realm: String,
         /// What to call ourselves a client of.
         service: Option<String>,
-        /// What the token must be good for.
-        scope: Option<String>,
     },
 }
 
@@ -35,10 +33,10 @@ fn parse(header: &str) -> Vec<Challenge> {
             "basic" => found.push(Challenge::Basic),
             "bearer" => {
                 let mut parameters = parameters;
+                // What the token must be good for is our own business: registries have been seen to name an example's
+                // repository there.
                 if let Some(realm) = parameters.remove("realm") {
-                    let (service, scope) =
-                        (parameters.remove("service"), parameters.remove("scope"));
-                    found.push(Challenge::Bearer { realm, service, scope });
+                    found.push(Challenge::Bearer { realm, service: parameters.remove("service") });
                 }
             }
             _ => {}
@@ -102,7 +100,6 @@ mod tests {
         let bearer = Challenge::Bearer {
             realm: "https://auth.docker.io/token".to_owned(),
             service: Some("registry.docker.io".to_owned()),
-            scope: Some("repository:a/b:pull,push".to_owned()),
         };
         let docker = "Bearer realm=\"https://auth.docker.io/token\",service=\"registry.docker.io\",scope=\"repository:a/b:pull,push\"";
         assert_eq!(chosen(&[docker]), Some(bearer.clone()));
@@ -111,7 +108,7 @@ mod tests {
         assert_eq!(chosen(&[&format!("Negotiate, {docker}, Basic realm=y")]), Some(bearer));
         let quoted = chosen(&[r#"bearer realm="a\"b""#]);
         let realm = "a\"b".to_owned();
-        assert_eq!(quoted, Some(Challenge::Bearer { realm, service: None, scope: None }));
+        assert_eq!(quoted, Some(Challenge::Bearer { realm, service: None }));
     }
 
     #[test]

@@ -18,29 +18,20 @@ impl Connection {
                 Known::Login(login) => Ok(login.basic()),
                 Known::Identity(_) | Known::Helper(_) | Known::Nobody => Err(self.denied().into()),
             },
-            Some(Challenge::Bearer { realm, service, scope }) => {
-                self.token(&realm, service.as_deref(), scope.as_deref())
-            }
+            Some(Challenge::Bearer { realm, service }) => self.token(&realm, service.as_deref()),
             None => Err(self.denied().into()),
         }
     }
 
     /// Asks a token server (distribution's "Token Authentication Specification").
-    fn token(
-        &self,
-        realm: &str,
-        service: Option<&str>,
-        scope: Option<&str>,
-    ) -> Result<String, Failure> {
+    fn token(&self, realm: &str, service: Option<&str>) -> Result<String, Failure> {
         let at = self.whole(realm)?;
         let actions = match self.access {
             Access::Pull => "pull",
             Access::Push => "pull,push",
         };
-        let ours = format!("repository:{}:{actions}", self.address.repository);
-        // The first question, whether this is a registry at all, wants no scope; the token is for what comes then.
-        let scope = scope.filter(|scope| scope.contains("repository:")).unwrap_or(&ours);
-        let mut query = vec![("scope", scope), ("client_id", "overboot")];
+        let scope = format!("repository:{}:{actions}", self.address.repository);
+        let mut query = vec![("scope", scope.as_str()), ("client_id", "overboot")];
         query.extend(service.map(|service| ("service", service)));
         if let Known::Identity(token) = &self.known {
             query.extend([("grant_type", "refresh_token"), ("refresh_token", token)]);

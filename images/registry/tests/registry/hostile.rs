@@ -203,7 +203,9 @@ fn tokens_are_asked_for_and_renewed() {
         if request.headers.get("authorization") == Some(&good) && !expired {
             return None;
         }
-        let challenge = format!("Bearer realm=\"http://127.0.0.1:{port}/token\",service=\"fake\"");
+        let challenge = format!(
+            "Bearer realm=\"http://127.0.0.1:{port}/token\",service=\"fake\",scope=\"repository:user/image:pull\""
+        );
         Some(Answer::new(401, "").with("WWW-Authenticate", challenge))
     });
     let here = Shelf::with_set(&key());

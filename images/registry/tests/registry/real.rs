@@ -32,6 +32,8 @@ fn what_is_pushed_is_pulled_with_the_same_digests() {
     }
     let (registry, key) = (Registry::start(), key());
     let here = Shelf::with_set(&key);
+    // Of no interest to anybody else.
+    here.store.publish("latest", &here.artifact_of("kernel").manifest).unwrap();
     let remote = remote(&registry, "team/lab");
     let events = remote.push(&here, &[]).unwrap();
     let tags: Vec<_> = events
