@@ -48,6 +48,15 @@ const FREE_OF: &[(&str, &[&[&str]])] = &[
         "images/registry",
         &[&["overboot-recipe", "overboot-archive", "overboot-rootfs", "overboot-pack"]],
     ),
+    (
+        "images/contract",
+        &[
+            HTTP,
+            TLS,
+            MACHINE,
+            &["overboot-recipe", "overboot-archive", "overboot-rootfs", "overboot-store"],
+        ],
+    ),
     ("images/build", &[]),
     ("boot", &[HTTP, TLS, SQL, TERMINAL]),
     ("boot/wire", &[ASYNC, MACHINE]),
