@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use overboot_bootset::{BootSet, PublicKey};
 use overboot_digest::Digest;
-use overboot_store::{Descriptor, Layer, Store, layout};
+use overboot_store::{BlobWriter, Descriptor, Layer, Store, layout};
 
 use crate::document::{Document, Index, Manifest};
 use crate::event::Tell;
@@ -219,20 +219,44 @@ impl Pull<'_> {
         (self.tell)(Event::Transferring { target: target.clone(), blobs, bytes });
         let moved = AtomicU64::new(0);
         parallel::each(&lacking, |blob| {
-            let mut writer = self.store.blob_writer()?;
-            let folder = self.store.dir();
-            self.repository.download(*blob, &mut |more| {
-                writer.write_all(more).map_err(Error::file("write into", folder))?;
-                let more = more.len() as u64;
+            self.bring_one(*blob, &|more| {
                 let bytes = moved.fetch_add(more, Ordering::Relaxed) + more;
                 (self.tell)(Event::Transferred { target: target.clone(), bytes });
-                Ok(())
-            })?;
-            // Only now, when its content has been found to be what it is called, has it a name.
-            writer.commit()?;
-            Ok::<_, Error>(())
+            })
         })?;
         Ok(bytes)
+    }
+
+    /// Brings a blob; goes on where an earlier pull, also one that was killed, has ended.
+    fn bring_one(&self, blob: Descriptor, progress: &dyn Fn(u64)) -> Result<(), Error> {
+        let mut writer = self.store.blob_resumed(&blob.digest)?;
+        if writer.written().1 > blob.size {
+            writer.clear()?;
+        }
+        let (_, before) = writer.written();
+        progress(before);
+        let folder = self.store.dir();
+        let download = |writer: &mut BlobWriter| {
+            let (hasher, there) = writer.written();
+            self.repository.download_from(blob, hasher, there, &mut |more| {
+                writer.write_all(more).map_err(Error::file("write into", folder))?;
+                progress(more.len() as u64);
+                Ok(())
+            })
+        };
+        let mut downloaded = download(&mut writer);
+        if before > 0 && matches!(downloaded, Err(Error::WrongDigest { .. })) {
+            // What was there may have been damaged: then it deserves a fresh start.
+            writer.clear()?;
+            downloaded = download(&mut writer);
+        }
+        if let Err(Error::WrongDigest { .. } | Error::WrongSize { .. }) = downloaded {
+            writer.clear()?;
+        }
+        downloaded?;
+        // Only now, when its content has been found to be what it is called, has it a name.
+        writer.commit()?;
+        Ok(())
     }
 
     fn name(&self, found: &Found, fetched: u64) -> Result<(), Error> {

@@ -1,6 +1,7 @@
 //! Content on its way into the store.
 
 use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use fs_err::{File, OpenOptions};
@@ -27,6 +28,16 @@ pub struct BlobWriter {
     /// Was a byte changed that had been hashed, or one left out?
     unordered: bool,
     committed: bool,
+    /// Does what was written outlive a writer that is dropped?
+    stays: bool,
+}
+
+/// What the names of temporary files end with that can be gone on with.
+const PARTIAL: &str = ".partial";
+
+/// Can that file be gone on with?
+pub(crate) fn is_partial(path: &Path) -> bool {
+    path.to_str().is_some_and(|path| path.ends_with(PARTIAL))
 }
 
 impl BlobWriter {
@@ -44,7 +55,11 @@ impl BlobWriter {
             }
         };
         file.file().lock().map_err(Error::write(&path))?;
-        Ok(Self {
+        Ok(Self::new(file, path, blobs))
+    }
+
+    fn new(file: File, path: PathBuf, blobs: &Path) -> Self {
+        Self {
             file,
             path,
             blobs: blobs.to_owned(),
@@ -53,7 +68,52 @@ impl BlobWriter {
             position: 0,
             unordered: false,
             committed: false,
-        })
+            stays: false,
+        }
+    }
+
+    /// The temporary file of the blob `digest`, with what is in it; another one while somebody else has that.
+    pub(crate) fn resume(
+        temporary: &Path,
+        blobs: &Path,
+        sweep_lock: &Path,
+        digest: &Digest,
+    ) -> Result<Self, Error> {
+        let path = temporary.join(format!("{}{PARTIAL}", digest.hex()));
+        {
+            let _no_sweep = Lock::shared(sweep_lock)?;
+            let mut options = OpenOptions::new();
+            let options = options.read(true).write(true).create(true).truncate(false);
+            let mut file = options.open(&path).map_err(Error::write(&path))?;
+            // Whoever had it may have made it a blob since it was opened: then it is not to be changed any more.
+            if file.file().try_lock().is_ok() && is_at(&file, &path) {
+                let mut hasher = Hasher::new();
+                let hashed = io::copy(&mut file, &mut hasher).map_err(Error::read(&path))?;
+                let mut writer = Self::new(file, path, blobs);
+                (writer.hasher, writer.hashed, writer.position) = (hasher, hashed, hashed);
+                writer.stays = true;
+                return Ok(writer);
+            }
+        }
+        Self::create(temporary, blobs, sweep_lock)
+    }
+
+    /// What has been written so far, in order, and its length.
+    #[must_use]
+    pub fn written(&self) -> (Hasher, u64) {
+        (self.hasher.clone(), self.hashed)
+    }
+
+    /// Forgets what has been written.
+    ///
+    /// # Errors
+    /// [`Error::File`].
+    pub fn clear(&mut self) -> Result<(), Error> {
+        let cleared = self.file.set_len(0).and_then(|()| self.file.rewind());
+        cleared.map_err(Error::write(&self.path))?;
+        (self.hasher, self.hashed, self.position) = (Hasher::new(), 0, 0);
+        self.unordered = false;
+        Ok(())
     }
 
     /// Makes the blob durable and gives it its name. The same content twice is one blob.
@@ -82,6 +142,13 @@ impl BlobWriter {
         let read = self.file.rewind().and_then(|()| Digest::of_reader(&mut self.file));
         read.map(|(digest, _)| digest).map_err(failed)
     }
+}
+
+/// Is the file still the one of that name?
+fn is_at(file: &File, path: &Path) -> bool {
+    let identity = |found: std::fs::Metadata| (found.dev(), found.ino());
+    let named = fs_err::metadata(path).ok().map(identity);
+    named.is_some() && named == file.metadata().ok().map(identity)
 }
 
 impl Write for BlobWriter {
@@ -119,7 +186,8 @@ impl Read for BlobWriter {
 
 impl Drop for BlobWriter {
     fn drop(&mut self) {
-        if !self.committed {
+        let stays = self.committed || self.stays && self.hashed > 0;
+        if !stays {
             // A leftover is swept when the store is opened the next time.
             let _ = fs_err::remove_file(&self.path);
         }

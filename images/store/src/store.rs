@@ -7,12 +7,16 @@ use std::time::{Duration, SystemTime};
 
 use overboot_digest::Digest;
 
+use crate::blob::is_partial;
 use crate::files::{Lock, read_document, replace};
 use crate::layout::{self, ArtifactManifest, Descriptor, Index, Layer, LayoutVersion, Manifest};
 use crate::{BlobWriter, Error, target};
 
 /// The only version of the image layout there is.
 const VERSION: &str = "1.0.0";
+
+/// How long what was written of a blob of known content waits for somebody to go on with it.
+const PARTIALS_STAY: Duration = Duration::from_secs(24 * 3600);
 
 /// An OCI image layout in a directory. Cheap to clone; several processes may use one directory at once.
 #[derive(Debug, Clone)]
@@ -85,6 +89,16 @@ impl Store {
     /// [`Error::File`], [`Error::DiskFull`].
     pub fn blob_writer(&self) -> Result<BlobWriter, Error> {
         BlobWriter::create(&self.temporary(), &self.blobs(), &self.sweep_lock())
+    }
+
+    /// A blob whose content is known, to write or to go on with: what a writer of the same has left when it was dropped or died
+    /// within the last day is in it already, see [`BlobWriter::written`]. An empty one where there is none, or somebody else is
+    /// at it.
+    ///
+    /// # Errors
+    /// [`Error::File`], [`Error::DiskFull`].
+    pub fn blob_resumed(&self, digest: &Digest) -> Result<BlobWriter, Error> {
+        BlobWriter::resume(&self.temporary(), &self.blobs(), &self.sweep_lock(), digest)
     }
 
     /// Stores `bytes`.
@@ -343,7 +357,14 @@ impl Store {
         fs_err::create_dir_all(self.blobs()).map_err(Error::write(&self.blobs()))?;
         let _lock = Lock::exclusive(&self.sweep_lock())?;
         for entry in fs_err::read_dir(&temporary).map_err(Error::read(&temporary))? {
-            let path = entry.map_err(Error::read(&temporary))?.path();
+            let entry = entry.map_err(Error::read(&temporary))?;
+            let path = entry.path();
+            let metadata = entry.metadata();
+            let age = metadata.ok().and_then(|found| found.modified().ok()?.elapsed().ok());
+            // What somebody may still want to go on with.
+            if is_partial(&path) && age.is_none_or(|age| age < PARTIALS_STAY) {
+                continue;
+            }
             // A writer may commit it in between: then it is not there any more.
             let Ok(file) = fs_err::File::open(&path) else { continue };
             if file.file().try_lock().is_ok() {

@@ -295,3 +295,42 @@ fn a_set_whose_parts_have_changed_since_is_not_pushed() {
     let error = remote.push(&here, &["kernel"]).unwrap_err();
     assert!(error.to_string().contains("damaged in the store"), "{error}");
 }
+
+#[test]
+fn a_later_pull_goes_on_where_an_earlier_one_has_ended() {
+    if !require::program("docker-registry") {
+        return;
+    }
+    let (registry, key) = (Registry::start(), key());
+    let here = Shelf::with_set(&key);
+    let mut remote = remote(&registry, "lab");
+    remote.push(&here, &["set/lab"]).unwrap();
+    let there = Shelf::new();
+    let base = here.artifact_of("base/base").layer().digest;
+    let port = registry.port();
+    let through = |remote: &mut Remote, wire: &Wire| {
+        remote.address.host = format!("localhost:{}", wire.port());
+    };
+    // One that breaks whenever much has come, until nobody has patience any more.
+    let wire = Wire::to(port, usize::MAX, 12 << 20);
+    through(&mut remote, &wire);
+    remote.options.attempts = 1;
+    let error = remote.pull(&there, &["set/lab"], &[public(&key)]).unwrap_err();
+    assert!(matches!(error, Error::Interrupted { .. }), "{error:?}");
+    assert!(!there.store.blob_path(&base).exists());
+    // The next one, which opens the store anew.
+    let wire = Wire::to(port, 0, 0);
+    through(&mut remote, &wire);
+    overboot_store::Store::open_or_create(there.store.dir()).unwrap();
+    remote.pull(&there, &["set/lab"], &[public(&key)]).unwrap();
+    assert!(wire.carried() < 12 << 20, "{}", wire.carried());
+    assert_eq!(there.targets(), ALL);
+
+    // What was left may be damaged: then it is fetched anew.
+    let last = Shelf::new();
+    let temporary = last.store.dir().join(".overboot-tmp");
+    fs::write(temporary.join(format!("{}.partial", base.hex())), vec![1; 5 << 20]).unwrap();
+    remote.pull(&last, &["set/lab"], &[public(&key)]).unwrap();
+    assert_eq!(last.targets(), ALL);
+    assert_eq!(fs::read_dir(temporary).unwrap().count(), 0);
+}

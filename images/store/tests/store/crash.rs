@@ -4,7 +4,7 @@ use std::fs;
 use std::io::Write;
 
 use overboot_digest::Digest;
-use overboot_store::{Error, Problem, Store};
+use overboot_store::{Descriptor, Error, Problem, Store};
 
 use crate::{manifest, new};
 
@@ -95,4 +95,37 @@ fn a_damaged_manifest_is_never_believed() {
     // And nothing is collected while it is not known what is needed.
     assert!(store.collect(std::time::Duration::ZERO).is_err());
     assert!(store.blob_path(&artifact.layer().digest).exists());
+}
+
+#[test]
+fn what_was_left_of_a_blob_is_gone_on_with_and_not_for_ever() {
+    let (_dir, store) = new();
+    let digest = Digest::of("content");
+    let partial = store.dir().join(format!(".overboot-tmp/{}.partial", digest.hex()));
+    let mut writer = store.blob_resumed(&digest).unwrap();
+    writer.write_all(b"cont").unwrap();
+    // While somebody is at it, another gets a file of his own.
+    let other = store.blob_resumed(&digest).unwrap();
+    assert_eq!(other.written().1, 0);
+    drop((writer, other));
+    assert!(!store.has_blob(Descriptor { digest, size: 7 }));
+
+    let store = Store::open_or_create(store.dir()).unwrap();
+    let mut writer = store.blob_resumed(&digest).unwrap();
+    assert_eq!((writer.written().1, writer.written().0.finish()), (4, Digest::of("cont")));
+    writer.write_all(b"ent").unwrap();
+    assert_eq!(writer.commit().unwrap().digest, digest);
+    assert!(!partial.exists());
+
+    // Nothing is left of nothing, nor of what was taken back.
+    let mut writer = store.blob_resumed(&digest).unwrap();
+    writer.write_all(b"x").unwrap();
+    writer.clear().unwrap();
+    drop(writer);
+    assert!(!partial.exists());
+    fs::write(&partial, b"old").unwrap();
+    let long_ago = std::time::SystemTime::now() - std::time::Duration::from_secs(25 * 3600);
+    fs::File::options().write(true).open(&partial).unwrap().set_modified(long_ago).unwrap();
+    Store::open_or_create(store.dir()).unwrap();
+    assert!(!partial.exists());
 }
