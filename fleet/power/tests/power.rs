@@ -56,7 +56,14 @@ impl Machine {
             .spawn()
             .unwrap();
         let machine = Self { child, dir };
-        eventually("the QMP socket", || machine.socket().exists());
+        // The file is there a moment before anybody listens: the kernel's list says when (unix(7), `__SO_ACCEPTCON`). A
+        // connection only to find out would be one that QEMU has to get over.
+        let socket = machine.socket().display().to_string();
+        eventually("the QMP socket", || {
+            read(Path::new("/proc/net/unix"))
+                .lines()
+                .any(|line| line.ends_with(&socket) && line.contains(" 00010000 "))
+        });
         machine
     }
 

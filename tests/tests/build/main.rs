@@ -3,6 +3,7 @@
 //! - [`fidelity`]: the tree is the one that mmdebstrap makes; dpkg and apt are content with it
 //! - [`reproducible`]: the same bytes again, also when the first try was killed; sizes; nothing is done twice
 //! - [`killed`]: killed at any moment, the next build finishes
+//! - [`provisioners`]: every kind of step; inheritance, variables, slots, stacks of overlays
 //! - [`damaged`]: what is damaged or lost in the store is found, and made again
 //! - [`refusals`]: bad input, a full disk, no network: said in words, and nothing is changed
 //! - [`registry`]: what is pushed to a registry is pulled elsewhere, checked
@@ -19,6 +20,7 @@ mod damaged;
 mod fidelity;
 mod killed;
 mod project;
+mod provisioners;
 mod refusals;
 mod registry;
 mod reproducible;

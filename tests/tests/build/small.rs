@@ -112,13 +112,7 @@ pub fn archive() -> Archive {
                 .file("usr/bin/greet", 0o755, b"#!/bin/sh\necho hello\n")
                 .file("usr/share/greeter/noise", 0o644, &noise(8 << 20)),
         )
-        .package(
-            Deb::new("hammer", "2.0")
-                .field("Depends", "greeter (>= 1.0)")
-                .control_file("postinst", 0o755, b"#!/bin/sh\necho hit > /etc/hammered\n")
-                .file("usr/bin/hammer", 0o755, b"#!/bin/sh\necho bang\n")
-                .file("usr/share/hammer/noise", 0o644, &noise(2 << 20)),
-        )
+        .package(hammer())
         .package(kernel())
         .package(
             Deb::new("ipxe", "1.0")
@@ -127,6 +121,15 @@ pub fn archive() -> Archive {
                 .file("usr/lib/ipxe/ipxe.efi", 0o644, b"uefi")
                 .file("usr/lib/ipxe/snponly.efi", 0o644, b"uefi, the card's own driver"),
         )
+}
+
+/// What the overlay is made of.
+pub fn hammer() -> Deb {
+    Deb::new("hammer", "2.0")
+        .field("Depends", "greeter (>= 1.0)")
+        .control_file("postinst", 0o755, b"#!/bin/sh\necho hit > /etc/hammered\n")
+        .file("usr/bin/hammer", 0o755, b"#!/bin/sh\necho bang\n")
+        .file("usr/share/hammer/noise", 0o644, &noise(2 << 20))
 }
 
 /// The essential package: a shell, dpkg, and by name what dpkg wants to see before it starts.
@@ -141,22 +144,28 @@ fn system() -> Deb {
         .directory("etc", 0o755)
         .directory("tmp", 0o1777)
         .directory("var/log", 0o755);
-    for program in ["sh", "dpkg"] {
-        let path = run(Command::new("sh").args(["-c", &format!("command -v {program}")]));
-        let path = path.trim();
-        deb = deb.file(&format!("usr/bin/{program}"), 0o755, &fs::read(path).unwrap());
-        for library in run(Command::new("ldd").arg(path)).split_whitespace() {
-            if let Some(name) = library.strip_prefix('/') {
-                let name = name.strip_prefix("usr/").unwrap_or(name);
-                deb = deb.file(&format!("usr/{name}"), 0o755, &fs::read(library).unwrap());
-            }
-        }
+    for (path, bytes) in ["sh", "dpkg"].into_iter().flat_map(program) {
+        deb = deb.file(&path, 0o755, &bytes);
     }
     for name in ["rm", "tar", "diff", "dpkg-deb", "dpkg-split", "ldconfig", "start-stop-daemon"] {
         let folder = if name == "ldconfig" || name == "start-stop-daemon" { "sbin" } else { "bin" };
         deb = deb.file(&format!("usr/{folder}/{name}"), 0o755, b"#!/bin/sh\nexit 0\n");
     }
     deb
+}
+
+/// This machine's own program of that name with its libraries, by their paths in a tree.
+pub fn program(name: &str) -> Vec<(String, Vec<u8>)> {
+    let path = run(Command::new("sh").args(["-c", &format!("command -v {name}")]));
+    let path = path.trim();
+    let mut files = vec![(format!("usr/bin/{name}"), fs::read(path).unwrap())];
+    for library in run(Command::new("ldd").arg(path)).split_whitespace() {
+        if let Some(name) = library.strip_prefix('/') {
+            let name = name.strip_prefix("usr/").unwrap_or(name);
+            files.push((format!("usr/{name}"), fs::read(library).unwrap()));
+        }
+    }
+    files
 }
 
 /// A kernel that boots nothing, with the modules that every initrd wants.

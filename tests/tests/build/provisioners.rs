@@ -1,0 +1,265 @@
+//! Every kind of step that a recipe may have, on real input; and what images inherit, leave out and stand on.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::process::Command;
+
+use overboot_digest::Digest;
+use overboot_testkit::archive::Deb;
+use overboot_testkit::program::run;
+use overboot_testkit::require;
+
+use crate::small::{self, Small};
+
+/// A package that needs another one of the archive.
+fn chisel() -> Deb {
+    Deb::new("chisel", "3.1").field("Depends", "hammer").file(
+        "usr/bin/chisel",
+        0o755,
+        b"#!/bin/sh\n",
+    )
+}
+
+/// A project with more in its recipe.
+fn with(more: &str) -> Small {
+    let small = Small::new();
+    let recipe = small::recipe(&small.project.key(), &small.server.uri());
+    small.project.write_recipe(&(recipe + more));
+    small
+}
+
+/// A file of the project, with that mode.
+fn put(small: &Small, path: &str, mode: u32, contents: &[u8]) {
+    let path = small.project.folder.join(path);
+    fs::create_dir_all(path.parent().unwrap()).unwrap();
+    fs::write(&path, contents).unwrap();
+    fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+}
+
+/// The text of a file in an image of the store, as squashfs-tools read it.
+fn text(small: &Small, target: &str, path: &str) -> String {
+    let (digest, _) = &small.project.images()[target];
+    run(Command::new("unsquashfs").arg("-cat").arg(small.project.blob(digest)).arg(path))
+}
+
+/// The paths in an image of the store.
+fn paths(small: &Small, target: &str) -> Vec<String> {
+    let (digest, _) = &small.project.images()[target];
+    let listed =
+        run(Command::new("unsquashfs").args(["-d", "", "-l"]).arg(small.project.blob(digest)));
+    listed.lines().map(|line| line.trim_start_matches('/').to_owned()).collect()
+}
+
+fn possible() -> bool {
+    small::possible() && require::programs(&["unsquashfs"])
+}
+
+#[test]
+fn package_files_come_with_what_they_need() {
+    if !possible() {
+        return;
+    }
+    let small = with(
+        r#"
+[overlay.local]
+base = "base"
+[[overlay.local.provision]]
+debs = [{ file = "vendor/chisel.deb" }]
+
+[overlay.elsewhere]
+base = "base"
+[[overlay.elsewhere.provision]]
+debs = [{ url = "@URL@", sha256 = "@SHA@" }]
+exclude = ["ipxe"]
+"#,
+    );
+    put(&small, "vendor/chisel.deb", 0o644, &chisel().build());
+    let path = small.project.folder.join("overboot.toml");
+    let recipe = fs::read_to_string(&path).unwrap();
+    let url = format!("{}/pool/main/h/hammer/hammer_2.0_amd64.deb", small.server.uri());
+    let sha256 = Digest::of(small::hammer().build()).hex();
+    small.project.write_recipe(&recipe.replace("@URL@", &url).replace("@SHA@", &sha256));
+
+    small.project.succeed(&["build", "overlay/local", "overlay/elsewhere"]);
+    let local = paths(&small, "overlay/local");
+    for file in ["usr/bin/chisel", "usr/bin/hammer", "var/lib/dpkg/info/chisel.list"] {
+        assert!(local.contains(&file.to_owned()), "{file}: {local:?}");
+    }
+    assert!(paths(&small, "overlay/elsewhere").contains(&"usr/bin/hammer".to_owned()));
+    // No copy of dpkg's database is dragged along: what changed in it is noted.
+    assert!(!local.contains(&"var/lib/dpkg/status".to_owned()));
+    let note = text(&small, "overlay/local", "usr/lib/overboot/overlays/local.json");
+    let note: serde_json::Value = serde_json::from_str(&note).unwrap();
+    let put_in = note["databases"]["var/lib/dpkg/status"]["put"].as_object().unwrap();
+    let mut packages: Vec<&String> = put_in.keys().collect();
+    packages.sort();
+    assert_eq!(packages, ["chisel amd64", "hammer amd64"]);
+
+    // Another file is another lock; and one that is changed behind the lock's back is not built in.
+    put(&small, "vendor/chisel.deb", 0o644, &chisel().file("etc/chisel", 0o644, b"").build());
+    assert!(small.project.succeed(&["plan", "overlay/local"]).contains("package chisel changed"));
+
+    let wrong = Digest::of("other").hex();
+    small.project.write_recipe(&recipe.replace("@URL@", &url).replace("@SHA@", &wrong));
+    let said = small.project.fail(&["build", "overlay/elsewhere"]);
+    assert!(said.contains(&sha256) && said.contains("hammer_2.0_amd64.deb"), "{said}");
+}
+
+#[test]
+fn an_empty_slot_leaves_out_its_overlay_and_the_rest_builds() {
+    if !possible() {
+        return;
+    }
+    let small = with(
+        r#"
+[slot.chisel]
+file = "vendor/chisel.deb"
+from = "Ask the makers of chisels for version 3.1."
+
+[overlay.carving]
+base = "base"
+[[overlay.carving.provision]]
+debs = [{ slot = "chisel" }]
+
+[set.workshop]
+overlays = ["tools", "carving"]
+"#,
+    );
+    let built = small.project.run(&["build"]);
+    assert!(built.status.success());
+    let said = String::from_utf8_lossy(&built.stderr);
+    for word in ["overlay/carving is left out", "vendor/chisel.deb is missing", "Ask the makers"] {
+        assert!(said.contains(word), "{word}: {said}");
+    }
+    let targets: Vec<String> = small.project.images().into_keys().collect();
+    assert_eq!(targets, small::TARGETS);
+    let said = small.project.fail(&["build", "overlay/carving"]);
+    assert!(said.contains("Ask the makers"), "{said}");
+
+    put(&small, "vendor/chisel.deb", 0o644, &chisel().build());
+    small.project.succeed(&["build"]);
+    let images = small.project.images();
+    assert!(images.contains_key("overlay/carving") && images.contains_key("set/carving"));
+    let set = fs::read(small.project.blob(&images["set/workshop"].0)).unwrap();
+    let set: serde_json::Value = serde_json::from_slice(&set).unwrap();
+    let names: Vec<&str> = set["overlays"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|one| one["name"].as_str().unwrap())
+        .collect();
+    assert_eq!(names, ["tools", "carving"]);
+
+    put(&small, "vendor/chisel.deb", 0o644, b"!<arch>\nno package");
+    let said = small.project.fail(&["build"]);
+    assert!(said.contains("vendor/chisel.deb is no package"), "{said}");
+}
+
+#[test]
+fn scripts_have_an_environment_inside_and_outside() {
+    if !possible() {
+        return;
+    }
+    let small = with(
+        r#"
+[vars]
+greeting = "hello"
+machine = { amd64 = "this one", arm64 = "another" }
+
+[overlay.scripted]
+base = "base"
+vars = { greeting = "good day" }
+[[overlay.scripted.provision]]
+script = "inside.sh"
+env = { GREETING = "${greeting}", MACHINE = "${machine} ($$5)" }
+[[overlay.scripted.provision]]
+host-script = "outside.sh"
+env = { GREETING = "${greeting}" }
+[[overlay.scripted.provision]]
+script = "never.sh"
+architectures = ["arm64"]
+
+[overlay.child]
+extends = "scripted"
+vars = { greeting = "hi" }
+[[overlay.child.provision]]
+files = "more"
+"#,
+    );
+    put(&small, "inside.sh", 0o644, b"#!/bin/sh\necho \"$GREETING $MACHINE\" > /etc/inside\n");
+    put(&small, "outside.sh", 0o755, b"#!/bin/sh\necho \"$GREETING $1\" > \"$ROOT/etc/outside\"\n");
+    put(&small, "more/etc/more", 0o600, b"more");
+    small.project.succeed(&["build", "overlay/scripted", "overlay/child"]);
+    assert_eq!(text(&small, "overlay/scripted", "etc/inside"), "good day this one ($5)\n");
+    let outside = text(&small, "overlay/scripted", "etc/outside");
+    assert!(outside.starts_with("good day /") && outside.contains("merged"), "{outside}");
+    assert_eq!(text(&small, "overlay/child", "etc/inside"), "hi this one ($5)\n");
+    assert_eq!(text(&small, "overlay/child", "etc/more"), "more");
+    // What a script prints, and an environment, are inputs: another greeting, another image.
+    let path = small.project.folder.join("overboot.toml");
+    let recipe = fs::read_to_string(&path).unwrap();
+    small.project.write_recipe(&recipe.replace("\"hi\"", "\"hey\""));
+    let plan = small.project.succeed(&["plan", "overlay/scripted", "overlay/child"]);
+    assert!(plan.contains("GREETING changed: hi -> hey"), "{plan}");
+    assert!(plan.contains("overlay/scripted         unchanged"), "{plan}");
+}
+
+#[test]
+fn units_are_enabled_and_masked() {
+    if !(possible() && require::programs(&["systemctl"])) {
+        return;
+    }
+    let mut systemctl = Deb::new("systemctl", "1.0")
+        .file(
+            "usr/lib/systemd/system/hammer.service",
+            0o644,
+            b"[Service]\nExecStart=/usr/bin/hammer\n[Install]\nWantedBy=multi-user.target\n",
+        )
+        .file("usr/lib/systemd/system/multi-user.target", 0o644, b"[Unit]\nDescription=x\n");
+    let there: Vec<String> =
+        ["sh", "dpkg"].into_iter().flat_map(small::program).map(|(path, _)| path).collect();
+    for (path, bytes) in small::program("systemctl") {
+        if !there.contains(&path) {
+            systemctl = systemctl.file(&path, 0o755, &bytes);
+        }
+    }
+    let small = with(
+        r#"
+[overlay.units]
+base = "base"
+[[overlay.units.provision]]
+debs = [{ file = "systemctl.deb" }]
+[[overlay.units.provision]]
+systemd = { enable = ["hammer.service"], mask = ["nail.service"], default = "multi-user.target" }
+"#,
+    );
+    put(&small, "systemctl.deb", 0o644, &systemctl.build());
+    small.project.succeed(&["build", "overlay/units"]);
+    let paths = paths(&small, "overlay/units");
+    for path in [
+        "etc/systemd/system/multi-user.target.wants/hammer.service",
+        "etc/systemd/system/nail.service",
+        "etc/systemd/system/default.target",
+    ] {
+        assert!(paths.contains(&path.to_owned()), "{path}: {paths:?}");
+    }
+}
+
+#[test]
+fn another_architecture_is_locked_and_planned_and_not_built() {
+    if !possible() {
+        return;
+    }
+    let small = with("");
+    let path = small.project.folder.join("overboot.toml");
+    let recipe = fs::read_to_string(&path).unwrap();
+    let suite = "suite = \"trixie\"";
+    small
+        .project
+        .write_recipe(&recipe.replace(suite, &format!("{suite}\narchitecture = \"arm64\"")));
+    let said = small.project.fail(&["lock"]);
+    // The small archive has no such packages, and that is what is said; the recipe itself is taken.
+    assert!(said.contains("arm64"), "{said}");
+    assert!(!Path::new(&small.project.folder.join("overboot.lock")).exists());
+}
