@@ -49,8 +49,8 @@ pub enum Credentials {
     Login(Login),
 }
 
-/// What was found for an address.
-#[derive(Debug, PartialEq, Eq)]
+/// What was found for an address. Never shown.
+#[derive(PartialEq, Eq)]
 pub(crate) enum Known {
     Login(Login),
     /// A token that the registry's token server takes for one.
@@ -58,6 +58,17 @@ pub(crate) enum Known {
     /// Another program keeps it, which we do not ask.
     Helper(PathBuf),
     Nobody,
+}
+
+impl fmt::Debug for Known {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Login(_) => "Login(…)",
+            Self::Identity(_) => "Identity(…)",
+            Self::Helper(_) => "Helper(…)",
+            Self::Nobody => "Nobody",
+        })
+    }
 }
 
 impl Credentials {
@@ -233,7 +244,9 @@ mod tests {
     #[test]
     fn a_password_is_not_shown() {
         let login = Login { username: "me".to_owned(), password: "secret".to_owned() };
-        assert!(!format!("{:?}", Credentials::Login(login)).contains("secret"));
+        assert!(!format!("{:?}", Credentials::Login(login.clone())).contains("secret"));
+        let known = [Known::Login(login), Known::Identity("secret".to_owned())];
+        assert!(!format!("{known:?}").contains("secret"));
     }
 
     #[test]

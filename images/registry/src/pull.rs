@@ -126,7 +126,7 @@ impl Pull<'_> {
         let own = own.ok_or_else(|| wrong("its first part is not the set".to_owned()))?;
         let boot_set = self.verified(target, &own)?;
         let parts: Vec<Found> = found.collect();
-        fit(&boot_set, &parts).map_err(wrong)?;
+        fit(&boot_set, &parts).and_then(|()| bounded(&own, 2)).map_err(wrong)?;
         let mut all = parts;
         all.push(own);
         let size = self.bring(target, &all)?;
@@ -175,7 +175,7 @@ impl Pull<'_> {
             place: self.place(),
             reason: reason.to_owned(),
         };
-        let [set, signature] = &own.manifest.layers[..] else {
+        let [set, signature, ..] = &own.manifest.layers[..] else {
             return Err(wrong("it is not a set and its signature"));
         };
         let set = self.small(set, BootSet::MAX_BYTES as u64)?;
@@ -250,7 +250,10 @@ impl Pull<'_> {
             writer.clear()?;
             downloaded = download(&mut writer);
         }
-        if let Err(Error::WrongDigest { .. } | Error::WrongSize { .. }) = downloaded {
+        // Nothing to go on with; and on a full disk nobody is helped by what stays there.
+        if let Err(Error::WrongDigest { .. } | Error::WrongSize { .. } | Error::File { .. }) =
+            downloaded
+        {
             writer.clear()?;
         }
         downloaded?;
@@ -284,13 +287,16 @@ fn fit(set: &BootSet, parts: &[Found]) -> Result<(), String> {
         if !wanted.iter().any(|part| is(part, found)) {
             return Err(format!("{} comes with it, and it does not name that", found.target));
         }
-        let rest = found.manifest.layers.iter().skip(1).chain([&found.manifest.config]);
-        if rest.map(|layer| layer.size).fold(0, u64::saturating_add) > LARGEST_RECORD {
-            return Err(format!(
-                "{} has a record of more than {LARGEST_RECORD} bytes",
-                found.target
-            ));
-        }
+        bounded(found, 1)?;
+    }
+    Ok(())
+}
+
+/// Is what nobody has signed, all but the first layers, of a size that can be taken?
+fn bounded(found: &Found, signed: usize) -> Result<(), String> {
+    let rest = found.manifest.layers.iter().skip(signed).chain([&found.manifest.config]);
+    if rest.map(|layer| layer.size).fold(0, u64::saturating_add) > LARGEST_RECORD {
+        return Err(format!("{} has a record of more than {LARGEST_RECORD} bytes", found.target));
     }
     Ok(())
 }

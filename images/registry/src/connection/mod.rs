@@ -6,6 +6,7 @@ mod challenge;
 mod login;
 mod tls;
 
+use std::fmt;
 use std::io::{self, Read};
 use std::path::PathBuf;
 use std::sync::{Mutex, PoisonError};
@@ -80,7 +81,6 @@ impl From<Error> for Failure {
 }
 
 /// A way to one repository; may be shared among threads.
-#[derive(Debug)]
 pub(crate) struct Connection {
     agent: Agent,
     address: Address,
@@ -92,6 +92,13 @@ pub(crate) struct Connection {
     authorization: Mutex<Option<String>>,
     attempts: u32,
     back_off: Duration,
+}
+
+impl fmt::Debug for Connection {
+    /// Without what lets us in.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Connection({} for {})", self.origin, self.address)
+    }
 }
 
 /// One request.

@@ -86,7 +86,10 @@ impl Cache {
         }
         match copied {
             Ok(()) => partial.finish(),
-            Err(error @ (Error::WrongDigest { .. } | Error::WrongSize { .. })) => {
+            // Nothing to go on with; and on a full disk nobody is helped by what stays there.
+            Err(
+                error @ (Error::WrongDigest { .. } | Error::WrongSize { .. } | Error::File { .. }),
+            ) => {
                 partial.discard()?;
                 Err(error)
             }
