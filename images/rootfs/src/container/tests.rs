@@ -350,3 +350,59 @@ fn an_image_goes_into_a_tree_as_a_whole() {
     assert!(tree["lib"].ends_with("-> \"usr/lib\""));
     assert!(tree["usr/lib/b"].ends_with("x2 a"));
 }
+
+/// The files of the layers of the image `it` in a layout, lowest first.
+fn layers_of(image: &Path) -> Vec<PathBuf> {
+    let read = |path: &Path| -> serde_json::Value {
+        serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap()
+    };
+    let blob = |entry: &serde_json::Value| {
+        let digest = entry["digest"].as_str().unwrap();
+        image.join("blobs").join(digest.replace(':', "/"))
+    };
+    let index = read(&image.join("index.json"));
+    let entries = index["manifests"].as_array().unwrap();
+    let name = "org.opencontainers.image.ref.name";
+    let entry = entries.iter().find(|entry| entry["annotations"][name] == "it").unwrap();
+    read(&blob(entry))["layers"].as_array().unwrap().iter().map(blob).collect()
+}
+
+/// What another hand makes of changes to a tree: its whiteouts, its order, its headers.
+#[test]
+fn umocis_own_layers_come_to_the_same() {
+    if !(root() && require::program("umoci")) {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let (image, bundle) = (folder.path().join("image"), folder.path().join("bundle"));
+    let mut first = layer().folder("usr", 0o755).symlink("bin", "usr/bin").folder("usr/bin", 0o755);
+    for at in 0..40 {
+        first = first.folder(&format!("usr/{at}"), 0o755);
+        first = first.file(&format!("usr/{at}/file"), 0o644, format!("{at}").as_bytes());
+        first = first.hard_link(&format!("usr/bin/{at}"), &format!("usr/{at}/file"));
+    }
+    layout(&image, "it", "amd64", &gzip(&[first]));
+    let name = format!("{}:it", image.display());
+    run(Command::new("umoci").args(["unpack", "--image", &name]).arg(&bundle));
+    let tree = bundle.join("rootfs");
+    for at in (0..40).step_by(4) {
+        let path = |at: usize| tree.join(format!("usr/{at}"));
+        std::fs::remove_dir_all(path(at)).unwrap();
+        std::fs::remove_file(path(at + 1).join("file")).unwrap();
+        std::fs::remove_dir_all(path(at + 2)).unwrap();
+        std::fs::write(path(at + 2), "a file").unwrap();
+        std::fs::remove_file(tree.join(format!("usr/bin/{at}"))).unwrap();
+        std::os::unix::fs::symlink("../../etc", path(at + 3).join("link")).unwrap();
+        std::fs::write(path(at + 3).join("capable"), "c").unwrap();
+        let flags = rustix::fs::XattrFlags::empty();
+        let capable = path(at + 3).join("capable");
+        rustix::fs::setxattr(capable, "security.capability", CAPABILITY, flags).unwrap();
+        std::fs::create_dir_all(tree.join(format!("new/{at}/{}", "long".repeat(40)))).unwrap();
+    }
+    run(Command::new("umoci").args(["repack", "--image", &name]).arg(&bundle));
+    let layers = layers_of(&image);
+    assert_eq!(layers.len(), 2);
+    let ours = Root::create(folder.path().join("ours")).unwrap();
+    apply(&ours, &layers, &folder.path().join("scratch"), &|_| {}).unwrap();
+    assert_eq!(told(ours.path()), told(&tree));
+}
