@@ -191,6 +191,7 @@ fn merged(node: &Node, change: &Map<String, Value>) -> Result<Node, serde_json::
 async fn remove(State(app): State<Arc<App>>, Path(id): Path<String>) -> ApiResult<StatusCode> {
     let node = app.node(&id).await?;
     app.engine.delete_node(&node.id).await?;
+    app.outputs.remove(&node.id);
     for other in app.state.nodes().await? {
         let refers = |relation: &overboot_state::Relation| {
             relation.targets.iter().any(|target| target == node.id.as_str())
