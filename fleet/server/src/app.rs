@@ -27,6 +27,8 @@ pub(crate) struct App {
     pub(crate) common: Option<PathBuf>,
     pub(crate) mirrors: Vec<String>,
     pub(crate) discovery: Option<String>,
+    /// The boot set of whoever asks for none.
+    pub(crate) boot_set: String,
     pub(crate) excluded: Vec<Mac>,
     /// What nodes' commands write.
     pub(crate) outputs: Outputs,

@@ -7,7 +7,7 @@ use overboot_digest::Digest;
 use overboot_netboot::Loaders;
 use overboot_store::{Artifact, Store};
 
-use crate::http::error::{ApiError, ApiResult, chain};
+use crate::http::error::{ApiError, ApiResult};
 
 /// Boot sets are published under this prefix. Layer 0 is the set itself, layer 1 its signature (the text of a
 /// `.minisig` file).
@@ -57,22 +57,11 @@ impl Images {
         BootSet::from_trusted_bytes(&bytes).map(Some).map_err(|error| unreadable(error.into()))
     }
 
-    /// The names of all boot sets.
-    pub(crate) async fn sets(&self) -> Vec<String> {
-        let store = self.store.clone();
-        let listed = tokio::task::spawn_blocking(move || store.list()).await;
-        match listed {
-            Ok(Ok(artifacts)) => artifacts
-                .iter()
-                .filter_map(|artifact| artifact.target.strip_prefix(SETS))
-                .map(str::to_owned)
-                .collect(),
-            Ok(Err(error)) => {
-                tracing::warn!(error = chain(&error), "the store cannot be listed");
-                Vec::new()
-            }
-            Err(_) => Vec::new(),
-        }
+    /// The names of all boot sets, whole or not.
+    pub(crate) async fn sets(&self) -> ApiResult<Vec<String>> {
+        let targets = self.read(Store::targets).await?;
+        let names = targets.iter().filter_map(|target| target.strip_prefix(SETS));
+        Ok(names.map(str::to_owned).collect())
     }
 
     /// The boot loaders that the build has put into the store, by name; none if it has not.
@@ -91,14 +80,24 @@ impl Images {
     }
 
     async fn artifact(&self, name: &str) -> ApiResult<Option<Artifact>> {
-        let store = self.store.clone();
         let target = format!("{SETS}{name}");
-        let found = tokio::task::spawn_blocking(move || store.get(&target)).await;
-        match found {
-            Ok(Ok(artifact)) => Ok(artifact),
-            Ok(Err(overboot_store::Error::Target { .. })) => Ok(None),
-            Ok(Err(error)) => Err(ApiError::internal("the image store cannot be read", error)),
-            Err(error) => Err(ApiError::internal("the image store cannot be read", error)),
+        self.read(move |store| match store.get(&target) {
+            Err(overboot_store::Error::Target { .. }) => Ok(None),
+            found => found,
+        })
+        .await
+    }
+
+    /// Asks the store, which is on a disk.
+    async fn read<T: Send + 'static>(
+        &self,
+        ask: impl FnOnce(&Store) -> Result<T, overboot_store::Error> + Send + 'static,
+    ) -> ApiResult<T> {
+        let store = self.store.clone();
+        let failed = "the image store cannot be read";
+        match tokio::task::spawn_blocking(move || ask(&store)).await {
+            Ok(answer) => answer.map_err(|error| ApiError::internal(failed, error)),
+            Err(error) => Err(ApiError::internal(failed, error)),
         }
     }
 }

@@ -93,6 +93,7 @@ impl Server {
             common: config.common,
             mirrors: config.mirrors,
             discovery: config.discovery,
+            boot_set: config.boot_set,
             excluded: config.excluded,
             outputs: Outputs::default(),
             discovering: Mutex::new(()),

@@ -159,8 +159,9 @@ async fn boot(app: &App, options: &Map<String, Value>, mac: Mac, by: String) -> 
         mirrors: &app.mirrors,
         mac,
     };
-    let sets = app.images.sets().await;
-    let wanted = plan::wanted_set(options, |name| sets.iter().any(|set| set == name));
+    let sets = app.images.sets().await?;
+    let exists = |name: &str| sets.iter().any(|set| set == name);
+    let wanted = plan::wanted_set(options, &app.boot_set, exists);
     let set = match &wanted {
         Some(name) => app.images.set(name).await?,
         None => None,

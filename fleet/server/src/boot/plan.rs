@@ -13,8 +13,8 @@ const OVERLAY_SUFFIXES: [&str; 4] =
 /// The kernel's file name in the built-in task; another one asks for another kernel than that of the boot set.
 const DEFAULT_KERNEL_FILE: &str = "vmlinuz";
 
-/// The boot set of the built-in task.
-const DEFAULT_SET: &str = "discovery";
+/// The overlay of the built-in task, as RackHD has it; another one asks for the boot set of its name.
+const DEFAULT_OVERLAY_FILE: &str = "discovery.overlay.cpio.gz";
 
 /// Where the booting machine finds us, and who it is.
 #[derive(Clone, Copy, Debug)]
@@ -47,23 +47,21 @@ pub(crate) enum PlanError {
     Cmdline(#[from] CmdlineError),
 }
 
-/// The boot set that a task's options ask for: `bootSet`, unless `overlayfsFile` names another one that exists, which
-/// is how RackHD's workflows choose an overlay. Nothing when they ask for a kernel of their own.
+/// The boot set that a task's options ask for: `bootSet`, unless that is this server's `default` (which every built-in
+/// task says) and `overlayfsFile` names another one that exists, which is how RackHD's workflows choose an overlay.
+/// Nothing when they ask for a kernel of their own.
 pub(crate) fn wanted_set(
     options: &Map<String, Value>,
+    default: &str,
     exists: impl Fn(&str) -> bool,
 ) -> Option<String> {
     if text(options, "kernelFile").is_some_and(|file| file != DEFAULT_KERNEL_FILE) {
         return None;
     }
-    let asked = text(options, "bootSet").unwrap_or(DEFAULT_SET);
-    let by_overlay = text(options, "overlayfsFile").map(overlay_name);
-    match by_overlay {
-        Some(name) if asked == DEFAULT_SET && name != DEFAULT_SET && exists(name) => {
-            Some(name.to_owned())
-        }
-        _ => Some(asked.to_owned()),
-    }
+    let asked = text(options, "bootSet").unwrap_or(default);
+    let file = text(options, "overlayfsFile").filter(|file| *file != DEFAULT_OVERLAY_FILE);
+    let by_overlay = file.map(overlay_name).filter(|name| asked == default && exists(name));
+    Some(by_overlay.unwrap_or(asked).to_owned())
 }
 
 fn overlay_name(file: &str) -> &str {
@@ -243,8 +241,8 @@ mod tests {
 
     #[test]
     fn an_overlay_file_chooses_the_set_of_its_name() {
-        let exists = |name: &str| name == "secure-erase";
-        let wanted = |value| wanted_set(&options(value), exists);
+        let exists = |name: &str| ["secure-erase", "discovery"].contains(&name);
+        let wanted = |value| wanted_set(&options(value), "discovery", exists);
         assert_eq!(wanted(json!({})).as_deref(), Some("discovery"));
         let default = json!({"bootSet": "discovery", "overlayfsFile": "discovery.overlay.cpio.gz"});
         assert_eq!(wanted(default).as_deref(), Some("discovery"));
@@ -256,5 +254,13 @@ mod tests {
         let own_set = json!({"bootSet": "raid", "overlayfsFile": "secure-erase.overlay.cpio.gz"});
         assert_eq!(wanted(own_set).as_deref(), Some("raid"));
         assert_eq!(wanted(json!({"kernelFile": "vmlinuz-3.16.0-25-generic"})), None);
+
+        // A server whose own set has another name: the built-in task's overlay asks for nothing, others do.
+        let wanted = |value| wanted_set(&options(value), "rescue", exists);
+        assert_eq!(wanted(json!({})).as_deref(), Some("rescue"));
+        let built_in = json!({"bootSet": "rescue", "overlayfsFile": "discovery.overlay.cpio.gz"});
+        assert_eq!(wanted(built_in).as_deref(), Some("rescue"));
+        let erase = json!({"bootSet": "rescue", "overlayfsFile": "secure-erase.overlay.cpio.gz"});
+        assert_eq!(wanted(erase).as_deref(), Some("secure-erase"));
     }
 }

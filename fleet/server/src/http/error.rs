@@ -145,7 +145,7 @@ impl IntoResponse for ApiError {
 }
 
 /// An error with everything that led to it, on one line.
-pub(crate) fn chain(error: &(dyn StdError + 'static)) -> String {
+fn chain(error: &(dyn StdError + 'static)) -> String {
     let mut text = error.to_string();
     let mut source = error.source();
     while let Some(cause) = source {

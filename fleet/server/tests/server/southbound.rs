@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use overboot_store::{ArtifactManifest, Layer, Store};
+use overboot_testkit::deadline;
 use serde_json::{Value, json};
 
 use crate::support::TestServer;
@@ -117,11 +119,10 @@ fn a_boot_that_cannot_be_says_why_to_the_machine_and_to_people() {
     server.json("POST", &format!("/api/current/nodes/{id}/workflows"), &workflow).expect(201);
     let profile = format!("/api/current/profiles?macs={MAC}&ips=10.0.2.15");
     let sentence = "there is no boot set \"gone\" here";
-    let script =
-        overboot_testkit::deadline::get("the workflow has come to its boot", WITHIN, || {
-            let script = server.get(&profile).text();
-            script.contains("cannot boot").then_some(script)
-        });
+    let script = deadline::get("the workflow has come to its boot", WITHIN, || {
+        let script = server.get(&profile).text();
+        script.contains("cannot boot").then_some(script)
+    });
     assert!(
         script.contains("Graph.BootstrapUbuntu cannot boot it: there is no boot set"),
         "{script}"
@@ -149,6 +150,28 @@ fn a_boot_that_cannot_be_says_why_to_the_machine_and_to_people() {
     assert_eq!(failure()["stage"], "set");
     report("agent", "b2", Value::Null);
     assert_eq!(failure(), Value::Null);
+}
+
+#[test]
+fn a_workflow_chooses_a_set_by_its_overlay_whatever_else_is_broken() {
+    let server = TestServer::with(|config| {
+        config.boot_set = "rescue".to_owned();
+        // Somebody else's image, whose manifest got lost.
+        let store = Store::open(&config.store).unwrap();
+        let blob = Layer::new("application/x", store.put_bytes(b"x").unwrap());
+        let lost = store.publish("base/lost", &ArtifactManifest::new("x/y", blob)).unwrap();
+        std::fs::remove_file(store.blob_path(&lost.descriptor.digest)).unwrap();
+    });
+    let id = server.node(MAC);
+    let options = json!({"defaults": {"overlayfsFile": "discovery.overlay.squashfs"}});
+    let workflow = json!({"name": "Graph.BootstrapUbuntu", "options": options});
+    server.json("POST", &format!("/api/current/nodes/{id}/workflows"), &workflow).expect(201);
+    let profile = format!("/api/current/profiles?macs={MAC}&ips=10.0.2.15");
+    let script = deadline::get("the workflow has come to its boot", WITHIN, || {
+        let script = server.get(&profile).text();
+        (script.contains("/boot/sets/") || script.contains("cannot boot")).then_some(script)
+    });
+    assert!(script.contains("/boot/sets/discovery.json"), "{script}");
 }
 
 #[test]
