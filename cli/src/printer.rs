@@ -6,7 +6,7 @@
 mod transfer;
 
 use std::collections::HashMap;
-use std::io::IsTerminal;
+use std::io::{IsTerminal, Write as _};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
@@ -57,7 +57,7 @@ impl Printer {
     /// The result of a command, for people; a program gets it by [`Printer::json`].
     pub(crate) fn result(&self, text: impl std::fmt::Display) {
         if !self.is_json() {
-            println!("{text}");
+            say(text);
         }
     }
 
@@ -66,7 +66,7 @@ impl Printer {
         if self.is_json()
             && let Ok(text) = serde_json::to_string(value)
         {
-            println!("{text}");
+            say(text);
         }
     }
 
@@ -106,7 +106,7 @@ impl Printer {
             let value = serde_json::json!({
                 "event": "error", "message": message, "causes": causes, "help": help,
             });
-            println!("{value}");
+            say(value);
         }
         if let Some(help) = help {
             text.push_str(&format!("\n  help: {help}"));
@@ -175,6 +175,17 @@ impl Printer {
         if let Some(line) = line(event) {
             self.note(line);
         }
+    }
+}
+
+/// Prints a line. That nobody reads on (`| head`) is no failure; a disk that is full is.
+fn say(text: impl std::fmt::Display) {
+    match writeln!(std::io::stdout().lock(), "{text}") {
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
+            eprintln!("error: cannot print the result: {error}");
+            std::process::exit(1);
+        }
+        _ => {}
     }
 }
 

@@ -5,13 +5,15 @@ use std::path::Path;
 use overboot_digest::Hasher;
 
 /// Folders, from the workspace's root, whose code decides what is in an image.
-const MAKERS: [&str; 7] = [
+const MAKERS: [&str; 9] = [
     "formats/cpio",
     "formats/debian",
     "formats/kmod",
     "formats/squashfs",
     "images/bootset",
+    "images/merge",
     "images/pack",
+    "images/record",
     "images/rootfs",
 ];
 

@@ -48,6 +48,8 @@ const FREE_OF: &[(&str, &[&[&str]])] = &[
         "images/registry",
         &[&["overboot-recipe", "overboot-archive", "overboot-rootfs", "overboot-pack"]],
     ),
+    ("images/record", &[HTTP, TLS, &["overboot-recipe", "overboot-archive", "overboot-rootfs"]]),
+    ("images/inspect", &[HTTP, TLS, &["overboot-recipe", "overboot-archive", "overboot-rootfs"]]),
     (
         "images/contract",
         &[

@@ -1,6 +1,5 @@
 //! `overboot export`: an artifact as a plain file, for any boot server.
 
-use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -9,7 +8,7 @@ use overboot_build::Target;
 use overboot_recipe::Recipe;
 use overboot_store::{Artifact, Store};
 
-use super::project;
+use super::{aside, project};
 use crate::Global;
 use crate::printer::{Printer, size};
 use crate::told::told;
@@ -75,8 +74,9 @@ fn loaders(
 ) -> Result<ExitCode> {
     fs_err::create_dir_all(folder)?;
     for (at, layer) in artifact.manifest.layers.iter().enumerate() {
-        let title = layer.annotations.get("org.opencontainers.image.title");
-        let name = title.filter(|name| !name.contains('/')).context("a loader without a name")?;
+        // What has no name is what is kept of them.
+        let Some(name) = layer.annotations.get("org.opencontainers.image.title") else { continue };
+        anyhow::ensure!(!name.contains('/'), "a loader's name has a slash: {name}");
         write(store, artifact, at, &folder.join(name), printer)?;
     }
     Ok(ExitCode::SUCCESS)
@@ -90,7 +90,7 @@ fn cpio_gz(
     printer: &Printer,
 ) -> Result<ExitCode> {
     let mut lost = Vec::new();
-    let bytes = aside(file, |out| {
+    let bytes = aside::write(file, |out| {
         lost = overboot_build::export::overlay_cpio_gz(store, recipe, name, &mut *out)?;
         Ok(())
     })?;
@@ -111,7 +111,7 @@ fn write(
 ) -> Result<()> {
     let layer = artifact.manifest.layers.get(layer).context("the artifact lacks a part")?;
     let mut blob = fs_err::File::open(store.blob_path(&layer.digest))?;
-    aside(file, |out| {
+    aside::write(file, |out| {
         std::io::copy(&mut blob, out)
             .with_context(|| format!("cannot write {}", file.display()))?;
         Ok(())
@@ -119,24 +119,4 @@ fn write(
     printer.json(&serde_json::json!({"event": "exported", "file": file, "size": layer.size, "digest": layer.digest}));
     printer.result(format!("{}  {}  {}", file.display(), size(layer.size), layer.digest));
     Ok(())
-}
-
-/// Writes aside, then renames: nobody sees half a file. Returns the file's size.
-fn aside(file: &Path, write: impl FnOnce(&mut std::fs::File) -> Result<()>) -> Result<u64> {
-    let folder =
-        file.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    if !folder.is_dir() {
-        let message = format!("there is no folder {}", folder.display());
-        return Err(told(message, "make it, or name a file in another"));
-    }
-    let mut aside = tempfile::NamedTempFile::new_in(folder)
-        .with_context(|| format!("cannot write into {}", folder.display()))?;
-    write(aside.as_file_mut())?;
-    aside.flush()?;
-    aside.as_file().sync_all()?;
-    let mode = std::os::unix::fs::PermissionsExt::from_mode(0o644);
-    aside.as_file().set_permissions(mode)?;
-    let bytes = aside.as_file().metadata()?.len();
-    aside.persist(file).with_context(|| format!("cannot write {}", file.display()))?;
-    Ok(bytes)
 }

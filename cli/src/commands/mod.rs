@@ -1,14 +1,18 @@
 //! One file a subcommand: its arguments, and what it does.
 
+mod aside;
 pub(crate) mod build;
+pub(crate) mod diff;
 pub(crate) mod export;
 pub(crate) mod init;
+pub(crate) mod inspect;
 pub(crate) mod lock;
 pub(crate) mod plan;
 mod project;
 pub(crate) mod pull;
 pub(crate) mod push;
 mod registry;
+pub(crate) mod sbom;
 pub(crate) mod schema;
 pub(crate) mod serve;
 pub(crate) mod try_vm;

@@ -1,6 +1,6 @@
 //! What most commands begin with: the project, its recipe, its lock.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use overboot_build::{Options, Project};
@@ -16,13 +16,7 @@ pub(crate) const NODE: &[u8] = include_bytes!(env!("OVERBOOT_NODE"));
 
 /// Finds and reads the project.
 pub(crate) fn open(global: &Global) -> Result<(Project, Recipe)> {
-    let folder = match &global.project {
-        Some(folder) => folder.clone(),
-        None => {
-            let here = std::env::current_dir().context("where am I?")?;
-            Recipe::find(&here)?
-        }
-    };
+    let folder = folder(global)?;
     let recipe = Recipe::load(&folder)?;
     let options = Options {
         cache: absolute(global.cache.clone())?,
@@ -30,6 +24,29 @@ pub(crate) fn open(global: &Global) -> Result<(Project, Recipe)> {
         ..Options::default()
     };
     Ok((Project::open(&folder, options)?, recipe))
+}
+
+fn folder(global: &Global) -> Result<PathBuf> {
+    match &global.project {
+        Some(folder) => Ok(folder.clone()),
+        None => Ok(Recipe::find(&std::env::current_dir().context("where am I?")?)?),
+    }
+}
+
+/// The store in a folder, or of the project there; where none is named, of this project. For those who only look: the recipe
+/// is not read.
+pub(crate) fn store_in(global: &Global, named: Option<&Path>) -> Result<Store> {
+    let folder = match named {
+        Some(folder) => folder.to_owned(),
+        None => folder(global)?,
+    };
+    let inside = folder.join("store");
+    let own = if folder.join("oci-layout").exists() { folder } else { inside };
+    if !own.exists() {
+        let message = format!("there are no images in {}", own.display());
+        return Err(told(message, "run `overboot build`, or name the folder of a store"));
+    }
+    Ok(Store::open(own)?)
 }
 
 /// The store, which a build has made.

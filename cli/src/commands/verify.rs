@@ -1,20 +1,38 @@
-//! `overboot verify`: is everything in the store what it says it is?
+//! `overboot verify`: is everything in the store what it says it is, and what the recipe makes?
 
 use std::process::ExitCode;
 
 use anyhow::Result;
+use overboot_build::{Target, execute};
+use overboot_inspect::{Equality, Image, Reference, equality};
+use overboot_recipe::Lock;
 
-use super::project;
+use super::{diff, project};
 use crate::Global;
 use crate::printer::Printer;
+use crate::told::told;
+
+/// How many files are named where an image came out otherwise.
+const SOME: usize = 20;
 
 /// Check all digests and signatures; move aside what is damaged
 ///
 /// What was moved into store/damaged is made again by the next `overboot build`.
 #[derive(Debug, clap::Args)]
-pub(crate) struct Args {}
+pub(crate) struct Args {
+    /// With --rebuild: what to build; otherwise all that is in the store
+    #[arg(value_name = "TARGET", requires = "rebuild")]
+    targets: Vec<Target>,
+    /// Build it anew, apart from all that was built before, and compare bit for bit
+    #[arg(long)]
+    rebuild: bool,
+}
 
-pub(crate) fn run(global: &Global, _: &Args, printer: &Printer) -> Result<ExitCode> {
+pub(crate) fn run(global: &Global, args: &Args, printer: &Printer) -> Result<ExitCode> {
+    if args.rebuild { rebuild(global, args, printer) } else { whole(global, printer) }
+}
+
+fn whole(global: &Global, printer: &Printer) -> Result<ExitCode> {
     let (project, recipe) = project::open(global)?;
     let store = project::store(&project)?;
     let verified = overboot_build::verify(&project, &recipe, &store)?;
@@ -38,4 +56,60 @@ pub(crate) fn run(global: &Global, _: &Args, printer: &Printer) -> Result<ExitCo
     }
     printer.result("  help: `overboot build` makes anew what is missing");
     Ok(ExitCode::FAILURE)
+}
+
+fn rebuild(global: &Global, args: &Args, printer: &Printer) -> Result<ExitCode> {
+    let (project, recipe) = project::open(global)?;
+    let store = project::store(&project)?;
+    let mut targets = args.targets.clone();
+    if targets.is_empty() {
+        let there = store.targets()?;
+        let known = overboot_build::plan::targets(&recipe);
+        targets = known.into_iter().filter(|target| there.contains(&target.to_string())).collect();
+    }
+    let reference = |target: &Target| Reference { target: target.to_string(), digest: None };
+    // Before anything is built: what is asked for must be there.
+    for target in &targets {
+        overboot_build::plan::known(&recipe, target)?;
+        Image::open(&store, &reference(target))?;
+    }
+    let wanted = overboot_build::lock::wanted(&project, &recipe)?;
+    let lock = Lock::load(project.folder())?.filter(|lock| lock.wanted == wanted);
+    let Some(lock) = lock else {
+        return Err(told(
+            "overboot.lock is not what the recipe asks for, so there is nothing to compare with",
+            "put back the recipe and the lock that the images were made from, or run `overboot build`",
+        ));
+    };
+    let apart = project.apart()?;
+    let made = execute(apart.project(), &recipe, &lock, project::NODE, &targets, &|event| {
+        printer.build(event)
+    })?;
+    let anew = project::store(apart.project())?;
+    let mut found = Vec::new();
+    for (target, _) in &made.built {
+        if store.get(&target.to_string())?.is_none() {
+            continue;
+        }
+        let [was, is] = [&store, &anew].map(|store| Image::open(store, &reference(target)));
+        found.push(equality(&was?, &is?)?);
+    }
+    found.sort_by(|a, b| a.target.cmp(&b.target));
+    for equality in &found {
+        tell(equality, printer);
+    }
+    let same = found.iter().all(|equality| equality.same);
+    printer.json(&serde_json::json!({"event": "rebuilt", "same": same, "images": found}));
+    Ok(if same { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn tell(equality: &Equality, printer: &Printer) {
+    let verdict = if equality.same { "the same, bit for bit" } else { "NOT the same" };
+    printer.result(format!("{:<24} {verdict}", equality.target));
+    for why in &equality.why {
+        printer.result(format!("  {why}"));
+    }
+    for difference in equality.differences.iter().filter(|difference| !difference.is_empty()) {
+        diff::show(difference, SOME, printer);
+    }
 }

@@ -40,6 +40,9 @@ pub enum Error {
     /// An image could not be packed.
     #[error(transparent)]
     Pack(#[from] overboot_pack::Error),
+    /// What is kept of an image.
+    #[error(transparent)]
+    Record(#[from] overboot_record::Error),
     /// The store.
     #[error(transparent)]
     Store(#[from] overboot_store::Error),
@@ -79,6 +82,7 @@ impl Error {
             Self::Resolve { source, .. } => source.hint(),
             Self::Step { source, .. } => source.hint(),
             Self::Pack(source) => source.hint(),
+            Self::Record(source) => source.hint(),
             Self::Store(source) => source.hint().map(str::to_owned),
             Self::BootSet(source) => source.hint().map(str::to_owned),
             Self::Told { help, .. } => Some(help.clone()),

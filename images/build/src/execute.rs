@@ -230,7 +230,9 @@ fn size(store: &Store, given: &Given, step: &Step) -> Result<u64, Error> {
         return Ok(record.unpacked);
     }
     let artifact = store.get(&step.target.to_string())?;
-    Ok(artifact.map_or(0, |artifact| artifact.manifest.layers.iter().map(|layer| layer.size).sum()))
+    let layers = artifact.map(|artifact| artifact.manifest.layers).unwrap_or_default();
+    let images = layers.iter().filter(|layer| layer.media_type != overboot_record::CONTENTS);
+    Ok(images.map(|layer| layer.size).sum())
 }
 
 /// Fetches the packages that steps which must run will read.

@@ -6,11 +6,11 @@ use std::str::FromStr;
 
 use overboot_digest::Digest;
 use overboot_recipe::{Lock, Provisioner, Recipe, Script};
+use overboot_record::Record;
 
 use crate::error::Error;
 use crate::inputs::{Inputs, differences};
 use crate::lock::LOADERS;
-use crate::record::Record;
 use crate::transactions::{Transaction, transactions};
 
 /// The code that makes images, digested by the build script: another maker may make another image from the same inputs.

@@ -31,6 +31,8 @@ impl Default for Options {
 #[derive(Debug, Clone)]
 pub struct Project {
     folder: PathBuf,
+    /// Where all is that is made: the folder itself, or one apart.
+    made: PathBuf,
     options: Options,
 }
 
@@ -41,7 +43,24 @@ impl Project {
     /// The folder is not there.
     pub fn open(folder: &Path, options: Options) -> Result<Self, Error> {
         let folder = fs_err::canonicalize(folder).map_err(Error::io("find the project", folder))?;
-        Ok(Self { folder, options })
+        Ok(Self { made: folder.clone(), folder, options })
+    }
+
+    /// The same project with nothing built: what is made of it then has a store, trees and blocks of its own, in a folder that
+    /// goes with what this returns. Only package files are shared, which the lock vouches for.
+    ///
+    /// # Errors
+    /// [`Error::Busy`] where somebody else does this; the folder cannot be made.
+    pub fn apart(&self) -> Result<Apart, Error> {
+        let private = self.private();
+        fs_err::create_dir_all(&private).map_err(Error::io("make", &private))?;
+        let lock = lock(&private.join("apart.lock"))?;
+        let folder = private.join("apart");
+        overboot_rootfs::remove_tree(&folder)?;
+        fs_err::create_dir_all(&folder).map_err(Error::io("make", &folder))?;
+        let options = Options { cache: Some(self.cache()), ..self.options.clone() };
+        let project = Self { folder: self.folder.clone(), made: folder, options };
+        Ok(Apart { project, _lock: lock })
     }
 
     /// Where it is.
@@ -59,7 +78,7 @@ impl Project {
     /// Everything that is built: an OCI image layout.
     #[must_use]
     pub fn store_folder(&self) -> PathBuf {
-        self.folder.join("store")
+        self.made.join("store")
     }
 
     /// The store, made where it is missing.
@@ -71,7 +90,7 @@ impl Project {
     }
 
     fn private(&self) -> PathBuf {
-        self.folder.join(".overboot")
+        self.made.join(".overboot")
     }
 
     fn cache(&self) -> PathBuf {
@@ -95,7 +114,7 @@ impl Project {
     /// Compressed blocks of images.
     #[must_use]
     pub(crate) fn blocks(&self) -> PathBuf {
-        self.cache().join("blocks")
+        if self.made == self.folder { self.cache() } else { self.private() }.join("blocks")
     }
 
     /// Root trees that a later step needs, each under the key of what it was made from.
@@ -130,21 +149,45 @@ impl Project {
     pub(crate) fn occupy(&self) -> Result<Occupied, Error> {
         let private = self.private();
         fs_err::create_dir_all(&private).map_err(Error::io("make", &private))?;
-        let path = private.join("lock");
-        let file = std::fs::File::create(&path).map_err(Error::io("make", &path))?;
-        match file.try_lock() {
-            Ok(()) => {}
-            Err(std::fs::TryLockError::WouldBlock) => return Err(Error::Busy),
-            Err(std::fs::TryLockError::Error(source)) => {
-                return Err(Error::io("lock", &path)(source));
-            }
-        }
+        let file = lock(&private.join("lock"))?;
         let scratch = self.scratch();
         overboot_rootfs::remove_tree(&scratch)?;
         for folder in [&scratch, &self.trees()] {
             fs_err::create_dir_all(folder).map_err(Error::io("make", folder))?;
         }
         Ok(Occupied { scratch, _file: file })
+    }
+}
+
+/// Takes the lock on `path`, if nobody else has it.
+fn lock(path: &Path) -> Result<std::fs::File, Error> {
+    let file = std::fs::File::create(path).map_err(Error::io("make", path))?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(std::fs::TryLockError::WouldBlock) => Err(Error::Busy),
+        Err(std::fs::TryLockError::Error(source)) => Err(Error::io("lock", path)(source)),
+    }
+}
+
+/// A project with nothing built; what is made of it goes with this.
+#[derive(Debug)]
+pub struct Apart {
+    project: Project,
+    _lock: std::fs::File,
+}
+
+impl Apart {
+    /// The project.
+    #[must_use]
+    pub fn project(&self) -> &Project {
+        &self.project
+    }
+}
+
+impl Drop for Apart {
+    fn drop(&mut self) {
+        // What cannot be removed now is removed by the next one.
+        let _ = overboot_rootfs::remove_tree(&self.project.made);
     }
 }
 

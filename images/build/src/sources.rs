@@ -136,7 +136,7 @@ fn main_mirror(recipe: &Recipe) -> String {
 }
 
 /// Whose suite is it? Ubuntu's are named here; everything else is Debian's, or says its mirror.
-fn distribution(suite: &str) -> &'static str {
+pub(crate) fn distribution(suite: &str) -> &'static str {
     const UBUNTU: [&str; 8] =
         ["bionic", "focal", "jammy", "noble", "plucky", "questing", "resolute", "devel"];
     if UBUNTU.contains(&suite) { "ubuntu" } else { "debian" }

@@ -215,6 +215,21 @@ impl Store {
         index.find(target).map(|entry| self.artifact(target, entry)).transpose()
     }
 
+    /// The artifact whose manifest has that digest, taken for one of `target`; also one that has lost its name and was not
+    /// collected yet. `None` where there is no such content.
+    ///
+    /// # Errors
+    /// As [`Store::get`].
+    pub fn get_digest(&self, target: &str, digest: &Digest) -> Result<Option<Artifact>, Error> {
+        let index = self.index()?;
+        if let Some(entry) = index.manifests.iter().find(|entry| entry.digest == *digest) {
+            return self.artifact(target, entry).map(Some);
+        }
+        let Ok(there) = fs_err::metadata(self.blob_path(digest)) else { return Ok(None) };
+        let content = Descriptor { digest: *digest, size: there.len() };
+        self.artifact(target, &Layer::new(layout::MANIFEST, content)).map(Some)
+    }
+
     /// The names of all artifacts. Whether they are whole is not looked at.
     ///
     /// # Errors

@@ -1,15 +1,13 @@
 //! An image and its record into the store.
 
 use overboot_digest::Digest;
+use overboot_record::{CONTENTS, RECORD, Record};
 use overboot_store::{ArtifactManifest, BlobWriter, Layer, Store, layout};
 
+use super::contents;
 use crate::error::Error;
 use crate::execute::Context;
 use crate::plan::{Step, Target};
-use crate::record::Record;
-
-/// The media type of records.
-const RECORD: &str = "application/vnd.overboot.record.v1+json";
 
 /// What an image's maker knows of it.
 #[derive(Debug, Default)]
@@ -35,13 +33,16 @@ pub(crate) fn publish(
     Ok(descriptor.size)
 }
 
-/// Names layers that are in the store already.
+/// Names layers that are in the store already, and adds what is in them as a last one.
 pub(crate) fn publish_layers(
     context: &Context<'_>,
     step: &Step,
-    layers: Vec<Layer>,
+    mut layers: Vec<Layer>,
     made: Made,
 ) -> Result<(), Error> {
+    if let Some(contents) = contents::of(context, step, &layers)? {
+        layers.push(Layer::new(CONTENTS, context.store.put_bytes(&contents.to_bytes())?));
+    }
     let record = Record {
         target: step.target.to_string(),
         key: step.key,

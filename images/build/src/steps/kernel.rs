@@ -16,7 +16,10 @@ use crate::lock::LOADERS;
 use crate::plan::Step;
 
 /// The annotation that gives a layer a file's name (OCI image specification, annotations).
-const TITLE: &str = "org.opencontainers.image.title";
+pub(crate) const TITLE: &str = "org.opencontainers.image.title";
+
+/// Where their package has them.
+pub(crate) const LOADERS_FOLDER: &str = "usr/lib/ipxe";
 
 /// The loaders that firmware is given, by the names that TFTP serves: BIOS, and UEFI on the network card's own driver or on
 /// iPXE's.
@@ -100,7 +103,7 @@ pub(crate) fn loaders(context: &Context<'_>, step: &Step) -> Result<u64, Error> 
     let mut layers = Vec::new();
     let mut size = 0;
     for name in FILES {
-        let path = tree.join("usr/lib/ipxe").join(name);
+        let path = tree.join(LOADERS_FOLDER).join(name);
         let bytes = fs_err::read(&path).map_err(Error::io("find the boot loader", &path))?;
         let mut blob = context.store.blob_writer()?;
         blob.write_all(&bytes).map_err(Error::io("store", &path))?;

@@ -5,8 +5,10 @@
 //! - [`image`]: a tree into a base or an overlay.
 //! - [`set`]: the signed boot set.
 //! - [`artifact`]: an image and its record into the store.
+//! - [`contents`]: what is in it.
 
 mod artifact;
+mod contents;
 mod image;
 mod kernel;
 mod set;

@@ -1,4 +1,4 @@
-//! What is kept beside each image: what it was made from.
+//! What an image was made from.
 
 use std::collections::BTreeMap;
 
@@ -23,4 +23,12 @@ pub struct Record {
     /// Further facts for people, such as the kernel's version.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub facts: BTreeMap<String, String>,
+}
+
+impl Record {
+    /// The time that nothing in it is younger than, in seconds since 1970; 0 where it does not say.
+    #[must_use]
+    pub fn epoch(&self) -> u64 {
+        self.inputs.get("epoch").and_then(|epoch| epoch.parse().ok()).unwrap_or(0)
+    }
 }

@@ -1,0 +1,160 @@
+//! What is in an image that was just written: read back from it, and told with what the lock knows of its packages.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+
+use overboot_debian::deb::Deb as DebFile;
+use overboot_recipe::{LockedPackage, Whence};
+use overboot_record::{Beneath, Contents, Deb, Distribution, File, Kind, Listing, Package, files};
+use overboot_store::Layer;
+
+use super::kernel::{LOADERS_FOLDER, TITLE};
+use super::tree::{self, gone};
+use crate::error::Error;
+use crate::execute::Context;
+use crate::lock::LOADERS;
+use crate::plan::{Step, Target};
+use crate::sources::distribution;
+
+/// How modules may be compressed in their package; in images they are not.
+const COMPRESSED: [&str; 3] = [".xz", ".zst", ".gz"];
+
+/// The contents of what is in `layers`; none of a boot set, which is a list of images.
+pub(crate) fn of(
+    context: &Context<'_>,
+    step: &Step,
+    layers: &[Layer],
+) -> Result<Option<Contents>, Error> {
+    context.log(&step.target)("listing what is in it");
+    Ok(Some(match &step.target {
+        Target::Base(_) => {
+            overboot_record::root(listing(context, layers)?, whose(context), &debs(context, step))?
+        }
+        Target::Overlay(name) => {
+            let (below, beneath) = below(context, step, name)?;
+            let listing = listing(context, layers)?;
+            overboot_record::overlay(name, listing, &below, beneath, &debs(context, step))?
+        }
+        Target::Kernel => {
+            let tree = tree::files(context, "kernel")?;
+            let kernel = overboot_pack::Kernel::open(&tree)?;
+            let path = kernel.image().strip_prefix(&tree).unwrap_or(kernel.image());
+            of_package(context, "kernel", single(&path.display().to_string(), &layers[..1]))?
+        }
+        Target::Modules(_) | Target::Initrd(_) => {
+            of_package(context, "kernel", listing(context, layers)?)?
+        }
+        Target::Ipxe => {
+            let named = layers.iter().filter_map(|layer| {
+                let name = layer.annotations.get(TITLE)?;
+                Some(file(&format!("{LOADERS_FOLDER}/{name}"), layer))
+            });
+            let listing = Listing { files: named.collect(), ..Listing::default() };
+            of_package(context, LOADERS, listing)?
+        }
+        Target::Set(_) => return Ok(None),
+    }))
+}
+
+fn listing(context: &Context<'_>, layers: &[Layer]) -> Result<Listing, Error> {
+    let Some(image) = layers.first() else { return Ok(Listing::default()) };
+    Ok(Listing::of_image(&context.store.blob_path(&image.digest), &image.media_type)?)
+}
+
+/// The contents of an image of files that come from the packages of `image` in the lock, where there is just one of them.
+fn of_package(context: &Context<'_>, image: &str, listing: Listing) -> Result<Contents, Error> {
+    let locked = context.lock.steps(image).concat().concat();
+    let mut packages = Vec::new();
+    for locked in &locked {
+        let path = context.package_file(locked)?.path;
+        let bytes = fs_err::read(&path).map_err(Error::io("read", &path))?;
+        let control = DebFile::new(&bytes).and_then(|deb| Ok(deb.control()?.control()?.to_owned()));
+        // It was unpacked a moment ago.
+        let package = control.ok().and_then(|control| Package::of_control(&control).ok());
+        let package = package.unwrap_or_else(|| Package {
+            name: locked.name.clone(),
+            version: locked.version.clone(),
+            architecture: locked.architecture.clone(),
+            ..Package::default()
+        });
+        packages.push(Package { deb: Some(deb(locked)), ..package });
+    }
+    let [only] = &locked[..] else {
+        return Ok(files(listing, whose(context), packages, |_| None));
+    };
+    let tree = tree::files(context, image)?;
+    let mut there = BTreeSet::new();
+    walk(&tree, "", &mut there)?;
+    Ok(files(listing, whose(context), packages, |path| {
+        there.contains(path).then(|| only.name.clone())
+    }))
+}
+
+/// The names of what is in a tree, without the ends that say how a module is compressed.
+fn walk(folder: &Path, prefix: &str, there: &mut BTreeSet<String>) -> Result<(), Error> {
+    for entry in fs_err::read_dir(folder).map_err(Error::io("read", folder))? {
+        let entry = entry.map_err(Error::io("read", folder))?;
+        let name = entry.file_name();
+        let path = format!("{prefix}{}", name.to_string_lossy());
+        if entry.file_type().map_err(Error::io("read", folder))?.is_dir() {
+            walk(&entry.path(), &format!("{path}/"), there)?;
+        } else {
+            let plain = COMPRESSED.iter().find_map(|end| path.strip_suffix(end));
+            there.insert(plain.unwrap_or(&path).to_owned());
+        }
+    }
+    Ok(())
+}
+
+/// An image that is one file.
+fn single(path: &str, layers: &[Layer]) -> Listing {
+    let files = layers.iter().map(|layer| file(path, layer)).collect();
+    Listing { files, ..Listing::default() }
+}
+
+fn file(path: &str, layer: &Layer) -> File {
+    File {
+        path: path.to_owned(),
+        kind: Kind::File { size: layer.size, sha256: layer.digest },
+        mode: 0o644,
+        uid: 0,
+        gid: 0,
+        package: None,
+        xattrs: BTreeMap::new(),
+    }
+}
+
+/// What is in the base of an overlay.
+fn below(context: &Context<'_>, step: &Step, name: &str) -> Result<(Contents, Beneath), Error> {
+    let Some(overlay) = context.recipe.overlays.get(name) else { return Err(gone(&step.target)) };
+    let target = Target::Base(overlay.base.clone()).to_string();
+    let artifact = context.store.get(&target)?;
+    let contents =
+        artifact.map(|artifact| overboot_record::contents(context.store, &artifact)).transpose()?;
+    let Some((contents, digest)) = contents.flatten() else {
+        let message = format!("what is in {target} is not known");
+        return Err(Error::told(message, format!("run `overboot build {target}`")));
+    };
+    Ok((contents, Beneath { target, contents: digest }))
+}
+
+fn whose(context: &Context<'_>) -> Distribution {
+    let suite = &context.recipe.archive.suite;
+    Distribution { id: distribution(suite).to_owned(), codename: suite.clone() }
+}
+
+/// The files of the image's packages, by `name=version`.
+fn debs(context: &Context<'_>, step: &Step) -> BTreeMap<String, Deb> {
+    let locked = context.lock.steps(&step.target.to_string()).concat().concat();
+    locked.into_iter().map(|package| (package.key(), deb(package))).collect()
+}
+
+fn deb(package: &LockedPackage) -> Deb {
+    let (suite, url) = match &package.whence {
+        Whence::Archive { suite, .. } => (Some(suite.clone()), None),
+        Whence::Url { url } => (None, Some(url.clone())),
+        Whence::File { .. } => (None, None),
+    };
+    // From which mirror it came is no part of the recipe.
+    Deb { sha256: package.sha256, size: package.size, suite, url }
+}
