@@ -288,7 +288,12 @@ impl Store {
         let digest = entry.digest;
         let path = self.blob_path(&digest);
         let broken = |state| Error::Blob { target: target.to_owned(), digest, state };
-        let bytes = read_document(&path)?.ok_or_else(|| broken("missing"))?;
+        let bytes = match read_document(&path) {
+            Err(Error::Document { path, reason }) => {
+                return Err(Error::Manifest { target: target.to_owned(), path, reason });
+            }
+            read => read?.ok_or_else(|| broken("missing"))?,
+        };
         if Digest::of(&bytes) != digest {
             return Err(broken("damaged"));
         }

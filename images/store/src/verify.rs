@@ -1,7 +1,9 @@
 //! Is everything there, and whole? And what is not, out of the way.
 
 use std::collections::BTreeMap;
+use std::ffi::OsStr;
 use std::fmt;
+use std::io;
 use std::path::{Path, PathBuf};
 
 use overboot_digest::Digest;
@@ -18,6 +20,15 @@ pub enum Problem {
         path: PathBuf,
         /// The digest of what is in it.
         found: Digest,
+        /// The artifacts that need it, by name.
+        needed_by: Vec<String>,
+    },
+    /// A blob that cannot be read: a failing disk, or another user's file.
+    Unreadable {
+        /// The blob.
+        path: PathBuf,
+        /// What the system says.
+        reason: String,
         /// The artifacts that need it, by name.
         needed_by: Vec<String>,
     },
@@ -40,8 +51,18 @@ impl Problem {
     #[must_use]
     pub fn path(&self) -> Option<&Path> {
         match self {
-            Self::Damaged { path, .. } | Self::Stray { path } => Some(path),
+            Self::Damaged { path, .. } | Self::Unreadable { path, .. } | Self::Stray { path } => {
+                Some(path)
+            }
             Self::Incomplete { .. } => None,
+        }
+    }
+
+    /// The artifacts that need the blob that it is about.
+    fn needed_by(&self) -> &[String] {
+        match self {
+            Self::Damaged { needed_by, .. } | Self::Unreadable { needed_by, .. } => needed_by,
+            Self::Stray { .. } | Self::Incomplete { .. } => &[],
         }
     }
 }
@@ -49,25 +70,28 @@ impl Problem {
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Damaged { path, found, needed_by } => {
+            Self::Damaged { path, found, .. } => {
                 write!(f, "{} is damaged: its content is {found}", path.display())?;
-                if needed_by.is_empty() {
-                    return Ok(());
-                }
-                write!(f, "; needed by {}", needed_by.join(", "))
             }
-            Self::Stray { path } => write!(f, "{} is not a blob", path.display()),
-            Self::Incomplete { target, reason } => write!(f, "{target} is incomplete: {reason}"),
+            Self::Unreadable { path, reason, .. } => {
+                write!(f, "{} cannot be read: {reason}", path.display())?;
+            }
+            Self::Stray { path } => write!(f, "{} is not a blob", path.display())?,
+            Self::Incomplete { target, reason } => write!(f, "{target} is incomplete: {reason}")?,
+        }
+        match self.needed_by() {
+            [] => Ok(()),
+            needed_by => write!(f, "; needed by {}", needed_by.join(", ")),
         }
     }
 }
 
 impl Store {
-    /// Reads all blobs and follows all names; returns what is wrong, nothing when all is well. A damaged blob that an
-    /// artifact needs is told once, as the blob. Changes nothing.
+    /// Reads all blobs and follows all names; returns what is wrong, nothing when all is well. A damaged or unreadable
+    /// blob that an artifact needs is told once, as the blob. Changes nothing.
     ///
     /// # Errors
-    /// [`Error::Document`] where `index.json` cannot be read, [`Error::File`].
+    /// [`Error::Document`] where `index.json` cannot be read, [`Error::File`] where the blobs cannot be listed.
     pub fn verify(&self) -> Result<Vec<Problem>, Error> {
         let (needed, incomplete) = self.follow()?;
         let mut problems = Vec::new();
@@ -82,17 +106,19 @@ impl Store {
                 problems.push(Problem::Stray { path });
                 continue;
             };
-            let found = digest(&path)?;
-            if found != named {
-                let needed_by = needed.get(&named).cloned().unwrap_or_default();
-                problems.push(Problem::Damaged { path, found, needed_by });
+            let needed_by = || needed.get(&named).cloned().unwrap_or_default();
+            match digest(&path) {
+                Ok(found) if found == named => {}
+                Ok(found) => {
+                    problems.push(Problem::Damaged { path, found, needed_by: needed_by() });
+                }
+                Err(error) => {
+                    let reason = error.to_string();
+                    problems.push(Problem::Unreadable { path, reason, needed_by: needed_by() });
+                }
             }
         }
-        let told = |target: &String| {
-            problems.iter().any(
-                |told| matches!(told, Problem::Damaged { needed_by, .. } if needed_by.contains(target)),
-            )
-        };
+        let told = |target: &String| problems.iter().any(|told| told.needed_by().contains(target));
         let rest = incomplete.into_iter().filter(|(target, _)| !told(target));
         let rest: Vec<_> =
             rest.map(|(target, reason)| Problem::Incomplete { target, reason }).collect();
@@ -113,13 +139,14 @@ impl Store {
         else {
             return Ok(None);
         };
-        if !path.exists() || named(path).is_some_and(|named| digest(path).is_ok_and(|d| d == named))
-        {
+        // Also a link to nothing is something.
+        let gone = path.symlink_metadata().is_err();
+        if gone || named(path).is_some_and(|named| digest(path).is_ok_and(|d| d == named)) {
             return Ok(None);
         }
         let folder = self.dir().join("damaged");
         fs_err::create_dir_all(&folder).map_err(Error::write(&folder))?;
-        let to = folder.join(name);
+        let to = free_name(&folder, name);
         fs_err::rename(path, &to).map_err(Error::write(&to))?;
         sync_parent(path)?;
         Ok(Some(to))
@@ -162,7 +189,20 @@ fn named(path: &Path) -> Option<Digest> {
     name.parse::<Digest>().ok().filter(|digest| digest.hex() == name && path.is_file())
 }
 
-fn digest(path: &Path) -> Result<Digest, Error> {
-    let file = fs_err::File::open(path).map_err(Error::read(path))?;
-    Ok(Digest::of_reader(file).map_err(Error::read(path))?.0)
+fn digest(path: &Path) -> io::Result<Digest> {
+    // Not fs_err's: whoever tells it names the path.
+    Ok(Digest::of_reader(std::fs::File::open(path)?)?.0)
+}
+
+/// `NAME`, or `NAME.1` and so on: what was put there earlier stays, and may be a folder.
+fn free_name(folder: &Path, name: &OsStr) -> PathBuf {
+    let mut to = folder.join(name);
+    let mut number = 0_u64;
+    while to.symlink_metadata().is_ok() {
+        number += 1;
+        let mut numbered = name.to_owned();
+        numbered.push(format!(".{number}"));
+        to = folder.join(numbered);
+    }
+    to
 }

@@ -82,6 +82,47 @@ fn damage_is_found_told_once_and_healed_by_storing_again() {
 }
 
 #[test]
+fn a_blob_that_the_disk_does_not_give_is_told_and_the_others_are_looked_at() {
+    let (_dir, store) = new();
+    let artifact = store.publish("a", &manifest(&store, b"content")).unwrap();
+    let path = store.blob_path(&artifact.layer().digest);
+    fs::remove_file(&path).unwrap();
+    // Reading it at its beginning is an I/O error, for everybody.
+    std::os::unix::fs::symlink("/proc/self/mem", &path).unwrap();
+    let stray = store.dir().join("blobs/sha256/zzz");
+    fs::create_dir(&stray).unwrap();
+
+    let problems = store.verify().unwrap();
+    let texts: Vec<_> = problems.iter().map(ToString::to_string).collect();
+    assert_eq!(problems.len(), 2, "{texts:?}");
+    assert!(
+        matches!(&problems[0], Problem::Unreadable { path: of, .. } if *of == path)
+            && texts[0].ends_with("needed by a"),
+        "{texts:?}"
+    );
+    for problem in &problems {
+        store.set_aside(problem).unwrap().unwrap();
+    }
+    // And again, though all these names are there already.
+    fs::create_dir(&stray).unwrap();
+    fs::write(store.dir().join("damaged/zzz/x"), b"").unwrap();
+    let aside = store.set_aside(&problems[1]).unwrap().unwrap();
+    assert_eq!(aside, store.dir().join("damaged/zzz.1"));
+    store.put_bytes(b"content").unwrap();
+    assert_eq!(store.verify().unwrap(), []);
+}
+
+#[test]
+fn a_manifest_that_grew_is_that_artifacts_trouble_alone() {
+    let (_dir, store) = new();
+    let artifact = store.publish("a", &manifest(&store, b"content")).unwrap();
+    let path = store.blob_path(&artifact.descriptor.digest);
+    fs::write(&path, vec![b' '; (4 << 20) + 1]).unwrap();
+    let error = store.get("a").unwrap_err();
+    assert!(matches!(&error, Error::Manifest { target, .. } if target == "a"), "{error}");
+}
+
+#[test]
 fn a_damaged_manifest_is_never_believed() {
     let (_dir, store) = new();
     let artifact = store.publish("a", &manifest(&store, b"content")).unwrap();
