@@ -85,10 +85,14 @@ pub fn replace(path: &Path, text: &str, mode: u32) -> Result<(), Error> {
     let mut aside = path.as_os_str().to_owned();
     aside.push(".new");
     let aside = PathBuf::from(aside);
-    fs_err::write(&aside, text)?;
-    fs_err::set_permissions(&aside, std::fs::Permissions::from_mode(mode))?;
-    fs_err::rename(&aside, path)?;
-    Ok(())
+    let written = fs_err::write(&aside, text)
+        .and_then(|()| fs_err::set_permissions(&aside, std::fs::Permissions::from_mode(mode)))
+        .and_then(|()| fs_err::rename(&aside, path));
+    if written.is_err() {
+        // Half a file in memory is half a file's memory.
+        let _absent = fs_err::remove_file(&aside);
+    }
+    Ok(written?)
 }
 
 /// The node's name: what DHCP or `ip=` gave, else one made from its address.

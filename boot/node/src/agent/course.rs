@@ -242,12 +242,14 @@ impl End {
     }
 }
 
-/// The results of a document whose run was cut off by a restart of the agent.
+/// The results of a document that was begun before, and of which there are none: a restart of the agent has cut it off, or
+/// they were posted long ago.
 #[must_use]
 pub fn interrupted(mut doc: TaskDoc) -> TaskDoc {
     for task in &mut doc.tasks {
         task.error = Some(TaskError::Text(
-            "the agent was restarted while this ran; it is not run a second time".to_owned(),
+            "this was begun before, and there are no results of it; it is not run a second time"
+                .to_owned(),
         ));
     }
     doc

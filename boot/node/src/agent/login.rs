@@ -1,4 +1,7 @@
 //! The login window: an sshd of our own while it is open, nobody inside once it is closed.
+//!
+//! It fails closed. Who is let in is noted in a file before the account is opened, and the note goes when the account is locked
+//! again: also by a worker that was started anew, and again and again where that fails.
 
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
 use std::path::{Path, PathBuf};
@@ -15,74 +18,28 @@ use crate::handover::replace;
 use crate::init::mounts::STATE;
 use crate::log::Log;
 
-const SSHD: &str = "/usr/sbin/sshd";
 /// Below the unified hierarchy; all that a login starts is in it, and ends with it.
 const GROUP: &str = "/sys/fs/cgroup/overboot-login";
 
+/// How often an open login is looked at, and one that could not be locked is tried again.
+const LOOK: Duration = Duration::from_secs(2);
+
+/// Is told, for the server, what is wrong with the login, and when that is over.
+pub type Tell<'a> = &'a dyn Fn(Result<String, String>);
+
 /// Brings the login to the states that come through `wanted`, and closes it when its time is over. Ends with the channel.
-pub fn keep(wanted: &Receiver<Login>, log: &Log) {
+pub fn keep(wanted: &Receiver<Login>, log: &Log, tell: Tell<'_>) {
+    let mut keeper = Keeper::new(Place::default(), log, tell);
     // A window left open by an agent that died is not ours to continue: the server says anew what it wants.
-    end_processes(None);
-    let mut open: Option<Open> = None;
+    keeper.shut();
     loop {
-        let pause = open.as_ref().map_or(Duration::from_secs(3600), |open| {
-            open.until.saturating_duration_since(Instant::now()).min(Duration::from_secs(2))
-        });
-        match wanted.recv_timeout(pause) {
-            Ok(login) => open = change(open.take(), login.window, log),
-            Err(RecvTimeoutError::Disconnected) => {
-                close(&mut open, log);
-                return;
-            }
+        match wanted.recv_timeout(keeper.pause()) {
+            Ok(login) => keeper.change(login.window),
+            Err(RecvTimeoutError::Disconnected) => return keeper.shut(),
             Err(RecvTimeoutError::Timeout) => {}
         }
-        if open.as_ref().is_some_and(|open| Instant::now() >= open.until) {
-            close(&mut open, log);
-        }
-        if let Some(open) = &mut open {
-            open.restart_if_dead(log);
-        }
+        keeper.look();
     }
-}
-
-fn change(mut open: Option<Open>, window: Option<Window>, log: &Log) -> Option<Open> {
-    let Some(window) = window.filter(|window| window.seconds > 0) else {
-        close(&mut open, log);
-        return None;
-    };
-    let until = Instant::now() + Duration::from_secs(window.seconds.min(30 * 86_400));
-    if let Some(mut open) = open {
-        if same_login(&open.window, &window) {
-            open.until = until;
-            return Some(open);
-        }
-        open.close(log);
-    }
-    match Open::new(window, until) {
-        Ok(open) => {
-            let time = match open.window.seconds {
-                seconds @ ..120 => format!("{seconds} s"),
-                seconds => format!("{} minutes", seconds / 60),
-            };
-            log.line(&format!("login open for {} for {time}", open.window.user));
-            Some(open)
-        }
-        Err(error) => {
-            log.line(&format!("cannot open the login: {}", crate::error::chain(&error)));
-            None
-        }
-    }
-}
-
-fn close(open: &mut Option<Open>, log: &Log) {
-    if let Some(open) = open.take() {
-        open.close(log);
-    }
-}
-
-fn same_login(a: &Window, b: &Window) -> bool {
-    (&a.user, &a.password_hash, &a.authorized_keys)
-        == (&b.user, &b.password_hash, &b.authorized_keys)
 }
 
 /// An open window.
@@ -93,165 +50,282 @@ struct Open {
     sshd: Child,
     /// When sshd was started, so that one that cannot run is not started in a loop.
     started: Instant,
+    /// How often in a row it has ended by itself.
+    ended: u32,
 }
 
-impl Open {
-    fn new(window: Window, until: Instant) -> Result<Self, Error> {
-        check(&window)?;
-        make_user(&window.user)?;
-        let password = window.password_hash.as_deref().map_or(Password::None, Password::Hash);
-        set_password(&window.user, password)?;
-        let state = Path::new(STATE);
-        replace(&state.join("authorized_keys"), &lines(&window.authorized_keys), 0o644)?;
-        let key = host_key(state)?;
-        replace(&state.join("sshd_config"), &config(&window, &key), 0o600)?;
-        free_port();
-        let sshd = start_sshd(state)?;
-        Ok(Self { window, until, sshd, started: Instant::now() })
+struct Keeper<'a> {
+    place: Place,
+    open: Option<Open>,
+    log: &'a Log,
+    tell: Tell<'a>,
+    /// What is wrong, as it was told last.
+    trouble: Option<String>,
+}
+
+impl<'a> Keeper<'a> {
+    fn new(place: Place, log: &'a Log, tell: Tell<'a>) -> Self {
+        Self { place, open: None, log, tell, trouble: None }
+    }
+
+    fn pause(&self) -> Duration {
+        match &self.open {
+            Some(open) => open.until.saturating_duration_since(Instant::now()).min(LOOK),
+            None if self.place.noted().is_some() => LOOK,
+            None => Duration::from_secs(3600),
+        }
+    }
+
+    fn change(&mut self, window: Option<Window>) {
+        let Some(window) = window.filter(|window| window.seconds > 0) else {
+            return self.shut();
+        };
+        let until = Instant::now() + Duration::from_secs(window.seconds.min(30 * 86_400));
+        if let Some(open) = self.open.as_mut().filter(|open| same_login(&open.window, &window)) {
+            open.until = until;
+            return;
+        }
+        self.shut();
+        match self.place.open(&window) {
+            Ok(sshd) => {
+                let time = match window.seconds {
+                    seconds @ ..120 => format!("{seconds} s"),
+                    seconds => format!("{} minutes", seconds / 60),
+                };
+                self.log.line(&format!("login open for {} for {time}", window.user));
+                self.open = Some(Open { window, until, sshd, started: Instant::now(), ended: 0 });
+            }
+            Err(error) => {
+                let open = format!("cannot open the login: {}", crate::error::chain(&error));
+                let trouble = match self.lock_out() {
+                    Some(Err(lock)) => format!("{open}; {lock}"),
+                    _ => open,
+                };
+                self.worry(trouble);
+            }
+        }
+    }
+
+    fn shut(&mut self) {
+        match self.lock_out() {
+            None => {}
+            Some(Ok(closed)) => {
+                self.log.line(&closed);
+                self.relief(closed);
+            }
+            Some(Err(trouble)) => self.worry(trouble),
+        }
+    }
+
+    /// Locks the account of whoever was let in, if anybody was, and ends what is theirs. What came of it, in words.
+    fn lock_out(&mut self) -> Option<Result<String, String>> {
+        let open = self.open.take();
+        let user = open.as_ref().map(|open| open.window.user.clone());
+        let user = user.or_else(|| self.place.noted())?;
+        let locked = self.place.lock(&user);
+        self.place.end_processes(&user);
+        if let Some(Open { mut sshd, .. }) = open {
+            let _gone = sshd.kill();
+            let _reaped = sshd.wait();
+        }
+        Some(match locked {
+            Ok(()) => Ok(format!("login closed for {user}")),
+            Err(error) => Err(format!("cannot lock {user}: {}", crate::error::chain(&error))),
+        })
+    }
+
+    fn look(&mut self) {
+        match &self.open {
+            Some(open) if Instant::now() < open.until => self.restart_if_dead(),
+            // Over; or it could not be locked when it was.
+            _ => self.shut(),
+        }
     }
 
     /// The image's own sshd may hold the port for a moment more; then ours ended and is started again.
-    fn restart_if_dead(&mut self, log: &Log) {
-        if self.started.elapsed() < Duration::from_secs(2) {
+    fn restart_if_dead(&mut self) {
+        let Some(open) = &mut self.open else { return };
+        if open.started.elapsed() < LOOK {
             return;
         }
-        if let Ok(Some(status)) = self.sshd.try_wait() {
-            log.line(&format!("sshd ended ({status}); see {STATE}/sshd.log; starting it again"));
-            match start_sshd(Path::new(STATE)) {
-                Ok(sshd) => self.sshd = sshd,
-                Err(error) => log.line(&crate::error::chain(&error)),
-            }
-            self.started = Instant::now();
+        let Ok(Some(status)) = open.sshd.try_wait() else {
+            open.ended = 0;
+            let well = format!("login open for {}", open.window.user);
+            return self.relief(well);
+        };
+        open.started = Instant::now();
+        open.ended += 1;
+        let again = open.ended > 1;
+        let started = self.place.start_sshd().map(|sshd| open.sshd = sshd);
+        let ended = format!("sshd ended ({status}); see {STATE}/sshd.log; starting it again");
+        match started {
+            Err(error) => self.worry(crate::error::chain(&error)),
+            Ok(()) if again => self.worry(ended),
+            Ok(()) => self.log.line(&ended),
         }
     }
 
-    fn close(mut self, log: &Log) {
-        let user = self.window.user.clone();
-        if let Err(error) = set_password(&user, Password::Locked) {
-            log.line(&format!("cannot lock {user}: {}", crate::error::chain(&error)));
+    /// Says what is wrong, once.
+    fn worry(&mut self, trouble: String) {
+        if self.trouble.as_ref() != Some(&trouble) {
+            self.log.line(&trouble);
+            (self.tell)(Err(trouble.clone()));
+            self.trouble = Some(trouble);
         }
+    }
+
+    /// Says that nothing is wrong any more.
+    fn relief(&mut self, well: String) {
+        if self.trouble.take().is_some() {
+            (self.tell)(Ok(well));
+        }
+    }
+}
+
+fn same_login(a: &Window, b: &Window) -> bool {
+    (&a.user, &a.password_hash, &a.authorized_keys)
+        == (&b.user, &b.password_hash, &b.authorized_keys)
+}
+
+/// Where the parts of the login are.
+struct Place {
+    /// `passwd` and `shadow`.
+    etc: PathBuf,
+    /// What is ours.
+    state: PathBuf,
+    sshd: PathBuf,
+    /// The empty folder that sshd wants (Debian's own unit makes it; ours runs without that unit).
+    empty: PathBuf,
+}
+
+impl Default for Place {
+    fn default() -> Self {
+        let [etc, state, sshd, empty] =
+            ["/etc", STATE, "/usr/sbin/sshd", "/run/sshd"].map(PathBuf::from);
+        Self { etc, state, sshd, empty }
+    }
+}
+
+impl Place {
+    /// Lets in whom the window names. After an error, part of it may be done: it is to be locked.
+    fn open(&self, window: &Window) -> Result<Child, Error> {
+        self.check(window)?;
+        if let Some(user) = self.noted() {
+            return Err(refused(&format!("that of {user} before it could not be locked")));
+        }
+        self.make_user(&window.user)?;
+        replace(&self.keys(), &lines(&window.authorized_keys), 0o644)?;
+        let key = self.host_key()?;
+        replace(&self.config(), &config(window, &key, &self.keys()), 0o600)?;
+        replace(&self.note(), &window.user, 0o600)?;
+        let password = window.password_hash.as_deref().map_or(Password::None, Password::Hash);
+        self.set_password(&window.user, password)?;
+        self.start_sshd()
+    }
+
+    /// Whose account may be open.
+    fn noted(&self) -> Option<String> {
+        fs_err::read_to_string(self.note()).ok().filter(|user| accounts::is_user(user))
+    }
+
+    fn lock(&self, user: &str) -> Result<(), Error> {
         // Removed so that even an sshd of the image would not take the keys.
-        let _absent = fs_err::remove_file(Path::new(STATE).join("authorized_keys"));
-        let passwd = fs_err::read_to_string("/etc/passwd").unwrap_or_default();
-        let _gone = self.sshd.kill();
-        end_processes(accounts::uid(&passwd, &user).filter(|uid| *uid != 0));
-        let _reaped = self.sshd.wait();
-        log.line(&format!("login closed for {user}"));
+        let _absent = fs_err::remove_file(self.keys());
+        self.set_password(user, Password::Locked)?;
+        let _absent = fs_err::remove_file(self.note());
+        Ok(())
     }
-}
 
-fn check(window: &Window) -> Result<(), Error> {
-    let refuse = |reason: &str| Error::System {
-        what: "open a login".to_owned(),
-        source: std::io::Error::other(reason.to_owned()),
-    };
-    if !accounts::is_user(&window.user) {
-        return Err(refuse("the server named no proper user"));
+    fn note(&self) -> PathBuf {
+        self.state.join("login-user")
     }
-    if window.password_hash.as_deref().is_some_and(|hash| !accounts::is_hash(hash)) {
-        return Err(refuse("the server sent no proper password hash"));
+
+    fn keys(&self) -> PathBuf {
+        self.state.join("authorized_keys")
     }
-    if window.authorized_keys.len() > 1000
-        || !window.authorized_keys.iter().all(|key| accounts::is_key(key))
-    {
-        return Err(refuse("the server sent keys that are none"));
+
+    fn config(&self) -> PathBuf {
+        self.state.join("sshd_config")
     }
-    if !Path::new(SSHD).exists() {
-        return Err(refuse("the image has no sshd; add openssh-server to its packages"));
+
+    fn check(&self, window: &Window) -> Result<(), Error> {
+        check(window)?;
+        if self.sshd.exists() {
+            return Ok(());
+        }
+        Err(refused("the image has no sshd; add openssh-server to its packages"))
     }
-    Ok(())
-}
 
-fn make_user(user: &str) -> Result<(), Error> {
-    let passwd = fs_err::read_to_string("/etc/passwd")?;
-    if accounts::uid(&passwd, user).is_some() {
-        return Ok(());
+    fn passwd(&self) -> Result<String, Error> {
+        Ok(fs_err::read_to_string(self.etc.join("passwd"))?)
     }
-    let shell = if Path::new("/bin/bash").exists() { "/bin/bash" } else { "/bin/sh" };
-    run("useradd", &["--create-home", "--shell", shell, user])
-}
 
-fn set_password(user: &str, password: Password<'_>) -> Result<(), Error> {
-    let path = Path::new("/etc/shadow");
-    let before = fs_err::metadata(path)?;
-    let text = accounts::with_password(&fs_err::read_to_string(path)?, user, password);
-    let aside = PathBuf::from("/etc/.shadow.overboot");
-    // Never readable by others, not even while it is written.
-    let _absent = fs_err::remove_file(&aside);
-    replace(&aside, "", 0o600)?;
-    fs_err::write(&aside, text)?;
-    chown(&aside, Some(before.uid()), Some(before.gid()))?;
-    fs_err::set_permissions(&aside, std::fs::Permissions::from_mode(before.mode() & 0o640))?;
-    fs_err::rename(&aside, path)?;
-    Ok(())
-}
-
-/// The host key of this boot, made when it is first needed: no image has one.
-fn host_key(state: &Path) -> Result<PathBuf, Error> {
-    let key = state.join("ssh_host_ed25519_key");
-    if !key.exists() {
-        let path = key.display().to_string();
-        run("ssh-keygen", &["-q", "-t", "ed25519", "-N", "", "-C", "overboot", "-f", &path])?;
+    fn make_user(&self, user: &str) -> Result<(), Error> {
+        if accounts::uid(&self.passwd()?, user).is_some() {
+            return Ok(());
+        }
+        let shell = if Path::new("/bin/bash").exists() { "/bin/bash" } else { "/bin/sh" };
+        run("useradd", &["--create-home", "--shell", shell, user])
     }
-    Ok(key)
-}
 
-fn config(window: &Window, key: &Path) -> String {
-    let root = if window.user == "root" { "yes" } else { "no" };
-    let password = if window.password_hash.is_some() { "yes" } else { "no" };
-    format!(
-        "HostKey {}\nPidFile none\nUsePAM no\nAllowUsers {}\nPermitRootLogin {root}\n\
-         PasswordAuthentication {password}\nKbdInteractiveAuthentication no\nPermitEmptyPasswords no\n\
-         AuthorizedKeysFile {STATE}/authorized_keys\nUseDNS no\nPrintMotd no\nSubsystem sftp internal-sftp\n",
-        key.display(),
-        window.user,
-    )
-}
-
-/// An sshd that the image starts by itself would answer in our place, without the window's rules.
-fn free_port() {
-    if Path::new("/run/systemd/system").exists() {
-        let _absent =
-            run("systemctl", &["--no-block", "stop", "ssh.socket", "ssh.service", "sshd.service"]);
+    fn set_password(&self, user: &str, password: Password<'_>) -> Result<(), Error> {
+        let path = self.etc.join("shadow");
+        let before = fs_err::metadata(&path)?;
+        let text = accounts::with_password(&fs_err::read_to_string(&path)?, user, password);
+        let aside = self.etc.join(".shadow.overboot");
+        // Never readable by others, not even while it is written.
+        let _absent = fs_err::remove_file(&aside);
+        replace(&aside, "", 0o600)?;
+        fs_err::write(&aside, text)?;
+        chown(&aside, Some(before.uid()), Some(before.gid()))?;
+        fs_err::set_permissions(&aside, std::fs::Permissions::from_mode(before.mode() & 0o640))?;
+        fs_err::rename(&aside, &path)?;
+        Ok(())
     }
-}
 
-fn start_sshd(state: &Path) -> Result<Child, Error> {
-    // Debian's own unit makes it; ours runs without that unit.
-    fs_err::create_dir_all("/run/sshd")?;
-    fs_err::set_permissions("/run/sshd", std::fs::Permissions::from_mode(0o755))?;
-    let log = state.join("sshd.log");
-    let config = state.join("sshd_config");
-    let group = make_group();
-    let command = format!(
-        "{}exec {SSHD} -D -f {} -E {}",
-        if group { format!("echo $$ > {GROUP}/cgroup.procs; ") } else { String::new() },
-        config.display(),
-        log.display()
-    );
-    Command::new("/bin/sh")
-        .args(["-c", &command])
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .spawn()
-        .map_err(|source| Error::System { what: format!("start {SSHD}"), source })
-}
-
-fn make_group() -> bool {
-    Path::new("/sys/fs/cgroup/cgroup.procs").exists() && fs_err::create_dir_all(GROUP).is_ok()
-}
-
-/// Ends every process of the login: by its control group, and by its user where there is no such group.
-fn end_processes(uid: Option<u32>) {
-    let group = Path::new(GROUP);
-    if group.exists() {
-        let _refused = fs_err::write(group.join("cgroup.kill"), "1");
+    /// The host key of this boot, made when it is first needed: no image has one.
+    fn host_key(&self) -> Result<PathBuf, Error> {
+        let key = self.state.join("ssh_host_ed25519_key");
+        if !key.exists() {
+            let path = key.display().to_string();
+            run("ssh-keygen", &["-q", "-t", "ed25519", "-N", "", "-C", "overboot", "-f", &path])?;
+        }
+        Ok(key)
     }
-    if let Some(uid) = uid {
+
+    fn start_sshd(&self) -> Result<Child, Error> {
+        fs_err::create_dir_all(&self.empty)?;
+        fs_err::set_permissions(&self.empty, std::fs::Permissions::from_mode(0o755))?;
+        free_port();
+        let sshd = self.sshd.display();
+        let command = format!(
+            "{}exec {sshd} -D -f {} -E {}",
+            if make_group() { format!("echo $$ > {GROUP}/cgroup.procs; ") } else { String::new() },
+            self.config().display(),
+            self.state.join("sshd.log").display()
+        );
+        Command::new("/bin/sh")
+            .args(["-c", &command])
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .map_err(|source| Error::System { what: format!("start {sshd}"), source })
+    }
+
+    /// Ends every process of the login: by its control group; and where there is no such group, our sshd by its
+    /// configuration, and what the user has started by the user.
+    fn end_processes(&self, user: &str) {
+        let group = Path::new(GROUP);
+        if group.exists() {
+            let _refused = fs_err::write(group.join("cgroup.kill"), "1");
+        }
+        let passwd = self.passwd().unwrap_or_default();
+        let uid = accounts::uid(&passwd, user).filter(|uid| *uid != 0);
+        let config = self.config().display().to_string();
         // Again and again: a process may have forked between the look and the signal.
         for _ in 0..5 {
-            let pids = processes_of(uid);
+            let pids = processes(uid, &config);
             if pids.is_empty() {
                 break;
             }
@@ -263,12 +337,65 @@ fn end_processes(uid: Option<u32>) {
     }
 }
 
-fn processes_of(uid: u32) -> Vec<Pid> {
+fn refused(reason: &str) -> Error {
+    let source = std::io::Error::other(reason.to_owned());
+    Error::System { what: "open a login".to_owned(), source }
+}
+
+fn check(window: &Window) -> Result<(), Error> {
+    if !accounts::is_user(&window.user) {
+        return Err(refused("the server named no proper user"));
+    }
+    if window.password_hash.as_deref().is_some_and(|hash| !accounts::is_hash(hash)) {
+        return Err(refused("the server sent no proper password hash"));
+    }
+    if window.authorized_keys.len() > 1000
+        || !window.authorized_keys.iter().all(|key| accounts::is_key(key))
+    {
+        return Err(refused("the server sent keys that are none"));
+    }
+    Ok(())
+}
+
+fn config(window: &Window, key: &Path, keys: &Path) -> String {
+    let root = if window.user == "root" { "yes" } else { "no" };
+    let password = if window.password_hash.is_some() { "yes" } else { "no" };
+    format!(
+        "HostKey {}\nPidFile none\nUsePAM no\nAllowUsers {}\nPermitRootLogin {root}\n\
+         PasswordAuthentication {password}\nKbdInteractiveAuthentication no\nPermitEmptyPasswords no\n\
+         AuthorizedKeysFile {}\nUseDNS no\nPrintMotd no\nSubsystem sftp internal-sftp\n",
+        key.display(),
+        window.user,
+        keys.display(),
+    )
+}
+
+/// An sshd that the image starts by itself would answer in our place, without the window's rules.
+fn free_port() {
+    if Path::new("/run/systemd/system").exists() {
+        let _absent =
+            run("systemctl", &["--no-block", "stop", "ssh.socket", "ssh.service", "sshd.service"]);
+    }
+}
+
+fn make_group() -> bool {
+    Path::new("/sys/fs/cgroup/cgroup.procs").exists() && fs_err::create_dir_all(GROUP).is_ok()
+}
+
+/// The processes of a user, and those whose command line names our configuration.
+fn processes(uid: Option<u32>, config: &str) -> Vec<Pid> {
+    let own = |entry: &fs_err::DirEntry| {
+        uid.is_some() && entry.metadata().ok().map(|metadata| metadata.uid()) == uid
+    };
+    let ours = |entry: &fs_err::DirEntry| {
+        let said = fs_err::read(entry.path().join("cmdline")).unwrap_or_default();
+        String::from_utf8_lossy(&said).contains(config)
+    };
     fs_err::read_dir("/proc")
         .into_iter()
         .flatten()
         .flatten()
-        .filter(|entry| entry.metadata().is_ok_and(|m| m.uid() == uid))
+        .filter(|entry| own(entry) || ours(entry))
         .filter_map(|entry| entry.file_name().to_str()?.parse().ok())
         .filter_map(Pid::from_raw)
         .collect()
@@ -309,14 +436,14 @@ mod tests {
 
     #[test]
     fn the_configuration_lets_one_user_in_and_no_other() {
-        let text = config(&window(), Path::new("/run/k"));
+        let text = config(&window(), Path::new("/run/k"), Path::new("/run/a"));
         for line in
             ["AllowUsers monorail", "PermitRootLogin no", "PasswordAuthentication yes", "UsePAM no"]
         {
             assert!(text.lines().any(|l| l == line), "{line} in\n{text}");
         }
         let keys = Window { password_hash: None, user: "root".into(), ..window() };
-        let text = config(&keys, Path::new("/run/k"));
+        let text = config(&keys, Path::new("/run/k"), Path::new("/run/a"));
         for line in ["AllowUsers root", "PermitRootLogin yes", "PasswordAuthentication no"] {
             assert!(text.lines().any(|l| l == line), "{line} in\n{text}");
         }
@@ -338,5 +465,67 @@ mod tests {
     fn only_the_time_may_change_without_a_new_login() {
         assert!(same_login(&window(), &Window { seconds: 5, ..window() }));
         assert!(!same_login(&window(), &Window { password_hash: None, ..window() }));
+    }
+
+    const LOCKED: &str = "root:*:19000:0:99999:7:::\nmonorail:!:19000:0:99999:7:::\n";
+
+    /// A machine whose user has no processes.
+    fn place(folder: &Path) -> Place {
+        let [etc, state] = ["etc", "state"].map(|name| folder.join(name));
+        for folder in [&etc, &state] {
+            std::fs::create_dir(folder).unwrap();
+        }
+        std::fs::write(etc.join("passwd"), "monorail:x:54321:54321::/:/bin/sh\n").unwrap();
+        std::fs::write(etc.join("shadow"), LOCKED).unwrap();
+        std::fs::write(state.join("ssh_host_ed25519_key"), "").unwrap();
+        Place { etc, state, sshd: "/bin/true".into(), empty: folder.join("empty") }
+    }
+
+    #[test]
+    fn a_login_that_cannot_be_opened_stays_locked_and_the_server_is_told() {
+        let folder = tempfile::tempdir().unwrap();
+        let place = place(folder.path());
+        let shadow = place.etc.join("shadow");
+        // The account is opened, but sshd cannot be started.
+        std::fs::write(&place.empty, "").unwrap();
+        let told = std::cell::RefCell::new(Vec::new());
+        let tell = |said| told.borrow_mut().push(said);
+        let log = Log::new();
+        let mut keeper = Keeper::new(place, &log, &tell);
+        keeper.change(Some(window()));
+        assert!(keeper.open.is_none() && keeper.place.noted().is_none());
+        assert_eq!(std::fs::read_to_string(&shadow).unwrap(), LOCKED);
+        keeper.change(Some(window()));
+        let told = told.borrow();
+        let [Err(said)] = &told[..] else { panic!("said once: {told:?}") };
+        assert!(said.starts_with("cannot open the login: "), "{said}");
+    }
+
+    #[test]
+    fn whoever_was_let_in_before_is_locked_out_as_soon_as_that_can_be() {
+        let folder = tempfile::tempdir().unwrap();
+        let place = place(folder.path());
+        let shadow = place.etc.join("shadow");
+        // An agent has opened the account and died.
+        place.set_password("monorail", Password::Hash("$6$salt$0123456789")).unwrap();
+        std::fs::write(place.note(), "monorail").unwrap();
+        std::fs::write(place.keys(), "ssh-ed25519 AAAA x\n").unwrap();
+        let away = folder.path().join("shadow");
+        std::fs::rename(&shadow, &away).unwrap();
+        let told = std::cell::RefCell::new(Vec::new());
+        let tell = |said| told.borrow_mut().push(said);
+        let log = Log::new();
+        let mut keeper = Keeper::new(place, &log, &tell);
+        keeper.shut();
+        assert!(keeper.place.noted().is_some() && keeper.pause() <= LOOK, "tried again");
+        keeper.change(Some(Window { user: "root".into(), ..window() }));
+        assert!(keeper.open.is_none(), "nobody else is let in before");
+        assert_eq!(keeper.place.noted().as_deref(), Some("monorail"));
+        std::fs::rename(&away, &shadow).unwrap();
+        keeper.look();
+        assert_eq!(std::fs::read_to_string(&shadow).unwrap(), LOCKED);
+        assert!(keeper.place.noted().is_none() && !keeper.place.keys().exists());
+        let told = told.borrow();
+        assert_eq!(told.last(), Some(&Ok("login closed for monorail".to_owned())), "{told:?}");
     }
 }

@@ -5,27 +5,29 @@ pub mod command;
 pub mod course;
 pub mod lease;
 pub mod login;
+mod once;
 pub mod relay;
 pub mod solo;
 
 use std::os::unix::process::CommandExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::sync::mpsc::{Sender, channel};
 use std::time::Duration;
 
-use overboot_bootset::Blob;
 use overboot_wire::{Login, OutputReport, Stage, StageReport, TaskDoc, path};
 
 use self::command::{Runner, Watcher};
 use self::course::{Action, Course, End, Outcome};
+use self::once::Kept;
 use crate::handover::{self, Handover};
 use crate::http::{Client, Request};
 use crate::init::mounts::STATE;
 use crate::log::Log;
+use crate::report::{self, Reporter};
 use crate::url::Url;
-use crate::{Error, clock, error, report};
+use crate::{Error, clock, error};
 
 /// Most bytes of a task document.
 const DOCUMENT: u64 = 64 << 20;
@@ -83,8 +85,18 @@ fn try_work(log: &Log) -> Result<End, Error> {
         // As the lease below.
         std::thread::spawn(move || relay::keep(server, &host, &Log::open()));
     }
+    let reporter = Reporter::start(&api, client.clone());
+    let tell = {
+        let handover = handover.clone();
+        // The boot's timeline is where people look for what is wrong with a node.
+        move |said: Result<String, String>| {
+            if let Some(reporter) = &reporter {
+                reporter.send(seen(&handover, said));
+            }
+        }
+    };
     std::thread::scope(|scope| {
-        scope.spawn(move || login::keep(&wanted, log));
+        scope.spawn(move || login::keep(&wanted, log, &tell));
         // Not in the scope's end: it never ends by itself.
         std::thread::spawn(move || lease::keep(network, &Log::open()));
         let agent = Agent {
@@ -94,7 +106,7 @@ fn try_work(log: &Log) -> Result<End, Error> {
             handover: &handover,
             logins,
             log,
-            kept: state.join("commands"),
+            kept: Kept::new(state.join("commands")),
         };
         agent.run()
     })
@@ -107,8 +119,7 @@ struct Agent<'a> {
     handover: &'a Handover,
     logins: Sender<Login>,
     log: &'a Log,
-    /// Results by command id: what makes a command run at most once.
-    kept: PathBuf,
+    kept: Kept,
 }
 
 impl Agent<'_> {
@@ -121,7 +132,7 @@ impl Agent<'_> {
             let action = course.step(outcome);
             if let (false, Some(identity)) = (known, course.identity()) {
                 known = true;
-                self.report(&mac, &identity.identifier);
+                self.report(&identity.identifier);
                 if identity.native {
                     self.runner.watcher = self.watcher(&identity.identifier);
                 }
@@ -132,7 +143,7 @@ impl Agent<'_> {
                     let silence = if patient { path::LONG_POLL_SECONDS + 10 } else { 15 };
                     self.get(&path, silence)
                 }
-                Action::Run(doc) => Outcome::Ran(self.once(doc)?),
+                Action::Run(doc) => Outcome::Ran(self.kept.once(doc, |doc| self.runner.run(doc))?),
                 Action::Post { path, doc } => self.post(&path, &doc),
                 Action::Wait(milliseconds) => {
                     std::thread::sleep(Duration::from_millis(milliseconds));
@@ -145,26 +156,6 @@ impl Agent<'_> {
                 }
                 Action::End(end) => return Ok(end),
             };
-        }
-    }
-
-    /// Runs a document's tasks, unless its command id was seen before: then the results of then.
-    fn once(&self, doc: TaskDoc) -> Result<TaskDoc, Error> {
-        let Some(id) = &doc.command_id else { return Ok(self.runner.run(doc)) };
-        fs_err::create_dir_all(&self.kept)?;
-        // Ids come from the network; their digests are safe as file names.
-        let name = Blob::of_reader(id.as_bytes())?.digest.hex();
-        let path = self.kept.join(name);
-        match fs_err::read(&path) {
-            Ok(bytes) => {
-                Ok(serde_json::from_slice(&bytes).unwrap_or_else(|_| course::interrupted(doc)))
-            }
-            Err(_) => {
-                fs_err::write(&path, b"")?;
-                let done = self.runner.run(doc);
-                handover::write_json(&path, &done)?;
-                Ok(done)
-            }
         }
     }
 
@@ -218,22 +209,27 @@ impl Agent<'_> {
     }
 
     /// The last stage of a boot.
-    fn report(&self, mac: &str, identifier: &str) {
-        let report = StageReport {
-            mac: mac.to_owned(),
-            stage: Stage::Agent,
-            at_ms: clock::boot_ms(),
-            boot_id: self.handover.boot_id.clone(),
-            detail: Some(format!("node {identifier} asks for tasks")),
-            bytes: None,
-            error: None,
-        };
+    fn report(&self, identifier: &str) {
+        let report = seen(self.handover, Ok(format!("node {identifier} asks for tasks")));
         self.log.line(&format!("agent: node {identifier} asks {} for tasks", self.api));
         // A timeline that cannot be kept is no reason not to work.
         let _kept = handover::add_to_timeline(&report);
         if let Ok(url) = Url::parse(&format!("http://{}{}", self.api, path::BOOT_REPORT)) {
             report::post(&url, &self.client, &report);
         }
+    }
+}
+
+/// A report of a boot's last stage: how it goes, or what is wrong.
+fn seen(handover: &Handover, said: Result<String, String>) -> StageReport {
+    StageReport {
+        mac: handover.network.mac.to_string(),
+        stage: Stage::Agent,
+        at_ms: clock::boot_ms(),
+        boot_id: handover.boot_id.clone(),
+        detail: said.as_ref().ok().cloned(),
+        bytes: None,
+        error: said.err(),
     }
 }
 
