@@ -32,7 +32,7 @@ pub struct Client {
 /// A request.
 #[derive(Debug, Clone, Copy)]
 pub struct Request<'a> {
-    /// `GET` or `POST`.
+    /// `GET`, `HEAD` or `POST`.
     pub method: &'static str,
     /// What a `POST` sends: its content type and content.
     pub content: Option<(&'static str, &'a [u8])>,
@@ -69,7 +69,7 @@ pub struct Response {
 }
 
 impl Client {
-    /// Sends a request; a `GET` follows redirections.
+    /// Sends a request; all but a `POST` follow redirections.
     ///
     /// # Errors
     /// The name has no address, nobody answers in time, or what answers is no HTTP server. A status such as 404 is no
@@ -79,7 +79,7 @@ impl Client {
         for _ in 0..=REDIRECTS {
             let response = self.once(&url, request)?;
             match (&response.head.location, response.head.status) {
-                (Some(location), 301 | 302 | 303 | 307 | 308) if request.method == "GET" => {
+                (Some(location), 301 | 302 | 303 | 307 | 308) if request.method != "POST" => {
                     url = url.join(location)?;
                 }
                 _ => return Ok(response),
@@ -135,7 +135,7 @@ impl Client {
         stream.write_all(&[head.as_bytes(), content].concat()).map_err(broken("write to"))?;
 
         let (head, rest) = read_head(&mut stream, &host)?;
-        let no_body = matches!(head.status, 204 | 304);
+        let no_body = request.method == "HEAD" || matches!(head.status, 204 | 304);
         let body = Body::new(stream, rest, &head, no_body);
         Ok(Response { head, url: url.clone(), body })
     }

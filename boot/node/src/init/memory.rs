@@ -48,22 +48,23 @@ impl Memory {
         if self.total.saturating_add(set.ram_min / 8) < set.ram_min {
             return Err(Error::Memory { what, have: self.total, need: set.ram_min });
         }
-        let unpacked = set.layers().fold(0u64, |sum, layer| {
-            let size = match layer.format {
-                LayerFormat::Squashfs => layer.size,
-                LayerFormat::CpioGz => layer.size.saturating_mul(UNPACKED),
-            };
-            sum.saturating_add(size)
-        });
-        self.check_layers(what, unpacked)
+        self.check_layers(what, set.layers().map(|layer| (layer.format, layer.size)))
     }
 
-    /// Refuses layers of so many bytes if they would leave no room to run in.
+    /// Refuses layers of these sizes if they would leave no room to run in.
     ///
     /// # Errors
     /// [`Error::Memory`].
-    pub fn check_layers(self, what: String, layers: u64) -> Result<(), Error> {
-        let need = layers.saturating_add(RUNNING);
+    pub fn check_layers(
+        self,
+        what: String,
+        layers: impl Iterator<Item = (LayerFormat, u64)>,
+    ) -> Result<(), Error> {
+        let unpacked = layers.map(|(format, size)| match format {
+            LayerFormat::Squashfs => size,
+            LayerFormat::CpioGz => size.saturating_mul(UNPACKED),
+        });
+        let need = unpacked.fold(RUNNING, u64::saturating_add);
         if self.available < need {
             let used = self.total.saturating_sub(self.available);
             return Err(Error::Memory { what, have: self.total, need: need.saturating_add(used) });

@@ -23,6 +23,7 @@ use std::process::Command;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
+use overboot_bootset::LayerFormat;
 use overboot_wire::{Cmdline, Stage, path};
 
 use self::databases::Merged;
@@ -33,7 +34,7 @@ use self::network::{Network, Patience};
 use self::progress::Progress;
 use self::root::Layers;
 use crate::handover::{self, Handover};
-use crate::http::Client;
+use crate::http::{Client, Request};
 use crate::log::Log;
 use crate::report::Reporter;
 use crate::url::Url;
@@ -235,9 +236,24 @@ fn plain(
         .collect::<Result<_, Error>>()?;
     let list: Vec<&str> = wanted.iter().map(|w| w.name.as_str()).collect();
     progress.reached(Stage::Set, format!("unsigned: {}", list.join(", ")), None);
+    if let Some(memory) = memory::Memory::read() {
+        let sizes = wanted.iter().filter_map(|layer| plain_size(layer, client));
+        memory.check_layers(format!("the unsigned {}", list.join(", ")), sizes)?;
+    }
     *stage = Stage::Download;
     let root = Layers::prepare(names(&wanted), None)?;
     download(&wanted, &root, &[], progress, client, patience, stage)
+}
+
+/// What a layer is by its name, and how long its server says it is. One that does not say it is found out when it is fetched.
+fn plain_size(layer: &Wanted<'_>, client: &Client) -> Option<(LayerFormat, u64)> {
+    let Source::Plain(url) = &layer.source else { return None };
+    let silence = Duration::from_secs(5);
+    let request = Request { method: "HEAD", silence, ..Request::get() };
+    let head = client.send(url, &request).ok()?.head;
+    let archive = layer.name.ends_with(".gz");
+    let format = if archive { LayerFormat::CpioGz } else { LayerFormat::Squashfs };
+    head.length.filter(|_| head.status == 200).map(|length| (format, length))
 }
 
 /// A file name made safe to be one of ours.
@@ -362,4 +378,44 @@ fn reboot_after(linger: Option<Duration>) {
     }
     rustix::fs::sync();
     let _refused = rustix::system::reboot(rustix::system::RebootCommand::Restart);
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read, Write};
+    use std::net::TcpListener;
+
+    use super::*;
+
+    /// Asks a server that gives these answers for the size of `layer`.
+    fn size(layer: &str, answers: &[&'static str]) -> Option<(LayerFormat, u64)> {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("http://{}/{layer}", listener.local_addr().unwrap());
+        let answers = answers.to_vec();
+        let server = std::thread::spawn(move || {
+            for answer in answers {
+                let mut stream = listener.accept().unwrap().0;
+                let read = stream.read(&mut [0; 4096]).unwrap();
+                assert!(read > 0);
+                stream.write_all(answer.as_bytes()).unwrap();
+            }
+        });
+        let source = Source::Plain(Url::parse(&url).unwrap());
+        let size = plain_size(&Wanted { name: layer.to_owned(), source }, &Client::default());
+        server.join().unwrap();
+        size
+    }
+
+    #[test]
+    fn the_size_of_an_unsigned_layer_is_asked_for_before_it_is_fetched() {
+        let there = "HTTP/1.1 200 OK\r\nContent-Length: 8589934592\r\n\r\n";
+        assert_eq!(size("base.img", &[there]), Some((LayerFormat::Squashfs, 8 << 30)));
+        let elsewhere = "HTTP/1.1 302 Found\r\nLocation: /other\r\n\r\n";
+        assert_eq!(size("o.cpio.gz", &[elsewhere, there]), Some((LayerFormat::CpioGz, 8 << 30)));
+        for says_nothing in
+            ["HTTP/1.1 405 No\r\nContent-Length: 9\r\n\r\n", "HTTP/1.1 200 OK\r\n\r\n"]
+        {
+            assert_eq!(size("base.img", &[says_nothing]), None);
+        }
+    }
 }
