@@ -42,7 +42,9 @@ pub fn equality(a: &Image, b: &Image) -> Result<Equality, Error> {
         why.push("only one of them tells what it was made from".to_owned());
     }
     if digests(a) != digests(b) {
-        why.push(format!("the image is {}, and {} when it is made anew", images[0], images[1]));
+        why.push(format!("the image is {}, and the other {}", images[0], images[1]));
+    } else if !why.is_empty() {
+        why.push("the image itself is the same, bit for bit".to_owned());
     }
     if a.contents_digest != b.contents_digest {
         why.push("what is told to be in it is not the same".to_owned());

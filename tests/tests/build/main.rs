@@ -2,6 +2,7 @@
 //!
 //! - [`fidelity`]: the tree is the one that mmdebstrap makes; dpkg and apt are content with it
 //! - [`reproducible`]: the same bytes again, also when the first try was killed; sizes; nothing is done twice
+//! - [`inspect`]: what images are, what differs, lists of software, what is built anew
 //! - [`killed`]: killed at any moment, the next build finishes
 //! - [`provisioners`]: every kind of step; inheritance, variables, slots, stacks of overlays
 //! - [`damaged`]: what is damaged or lost in the store is found, and made again
@@ -18,6 +19,7 @@
 
 mod damaged;
 mod fidelity;
+mod inspect;
 mod killed;
 mod project;
 mod provisioners;
