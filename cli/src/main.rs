@@ -56,6 +56,7 @@ enum Command {
     Lock(commands::lock::Args),
     Plan(commands::plan::Args),
     Build(commands::build::Args),
+    Check(commands::check::Args),
     #[command(name = "try")]
     Try(commands::try_vm::Args),
     Serve(commands::serve::Args),
@@ -92,6 +93,7 @@ fn run(cli: Cli, printer: &Printer) -> Result<ExitCode> {
         Command::Lock(args) => commands::lock::run(&cli.global, &args, printer),
         Command::Plan(args) => commands::plan::run(&cli.global, &args, printer),
         Command::Build(args) => commands::build::run(&cli.global, &args, printer),
+        Command::Check(args) => commands::check::run(&cli.global, &args, printer),
         Command::Try(args) => commands::try_vm::run(&cli.global, &args, printer),
         Command::Serve(args) => commands::serve::run(&cli.global, &args, printer),
         Command::Export(args) => commands::export::run(&cli.global, &args, printer),

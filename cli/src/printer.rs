@@ -167,7 +167,9 @@ impl Printer {
                 }
                 self.line(&event);
             }
-            Event::Updating { .. } | Event::Unchanged { .. } => self.line(&event),
+            Event::Updating { .. } | Event::Kept { .. } | Event::Unchanged { .. } => {
+                self.line(&event)
+            }
         }
     }
 
@@ -200,6 +202,9 @@ fn line(event: &Event) -> Option<String> {
         Event::Finished { target, milliseconds, size: bytes } => {
             let took = seconds(*milliseconds);
             format!("  {target:<24} done in {took:>7} {:>9}", size(*bytes))
+        }
+        Event::Kept { target, size: bytes } => {
+            format!("  {target:<24} valid, is kept  {:>9}", size(*bytes))
         }
         Event::Unchanged { target, size: bytes } => {
             format!("  {target:<24} unchanged       {:>9}", size(*bytes))

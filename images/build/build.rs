@@ -5,12 +5,13 @@ use std::path::Path;
 use overboot_digest::Hasher;
 
 /// Folders, from the workspace's root, whose code decides what is in an image.
-const MAKERS: [&str; 9] = [
+const MAKERS: [&str; 10] = [
     "formats/cpio",
     "formats/debian",
     "formats/kmod",
     "formats/squashfs",
     "images/bootset",
+    "images/contract",
     "images/merge",
     "images/pack",
     "images/record",

@@ -4,7 +4,7 @@ use std::process::ExitCode;
 use std::time::Instant;
 
 use anyhow::Result;
-use overboot_build::{Target, execute};
+use overboot_build::{Goal, Target, execute};
 
 use super::project;
 use crate::Global;
@@ -16,15 +16,20 @@ pub(crate) struct Args {
     /// kernel, ipxe, modules/NAME, initrd/NAME, base/NAME, overlay/NAME or set/NAME; otherwise all
     #[arg(value_name = "TARGET")]
     targets: Vec<Target>,
+    /// Leave overlays as they are where only their base changed and they hold on it (see `check`)
+    ///
+    /// What is built then depends on what was built before. Without this the same recipe and lock always give the same bytes.
+    #[arg(long)]
+    keep_overlays: bool,
 }
 
 pub(crate) fn run(global: &Global, args: &Args, printer: &Printer) -> Result<ExitCode> {
     let begun = Instant::now();
     let (project, recipe) = project::open(global)?;
     let lock = project::lock(&project, &recipe, printer)?;
-    let built = execute(&project, &recipe, &lock, project::NODE, &args.targets, &|event| {
-        printer.build(event)
-    })?;
+    let goal = Goal { targets: &args.targets, keep_overlays: args.keep_overlays };
+    let tell = |event| printer.build(event);
+    let built = execute(&project, &recipe, &lock, project::NODE, goal, &tell)?;
     let milliseconds = u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX);
     printer.json(&serde_json::json!({
         "event": "built",

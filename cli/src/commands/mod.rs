@@ -2,6 +2,7 @@
 
 mod aside;
 pub(crate) mod build;
+pub(crate) mod check;
 pub(crate) mod diff;
 pub(crate) mod export;
 pub(crate) mod init;

@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use anyhow::Result;
-use overboot_build::{Target, execute};
+use overboot_build::{Goal, Target, execute};
 use overboot_inspect::{Equality, Image, Reference, equality};
 use overboot_recipe::Lock;
 
@@ -82,9 +82,9 @@ fn rebuild(global: &Global, args: &Args, printer: &Printer) -> Result<ExitCode> 
         ));
     };
     let apart = project.apart()?;
-    let made = execute(apart.project(), &recipe, &lock, project::NODE, &targets, &|event| {
-        printer.build(event)
-    })?;
+    let goal = Goal { targets: &targets, ..Goal::default() };
+    let tell_of = |event| printer.build(event);
+    let made = execute(apart.project(), &recipe, &lock, project::NODE, goal, &tell_of)?;
     let anew = project::store(apart.project())?;
     let mut found = Vec::new();
     for (target, _) in &made.built {

@@ -43,6 +43,9 @@ pub enum Error {
     /// What is kept of an image.
     #[error(transparent)]
     Record(#[from] overboot_record::Error),
+    /// What is written down for the overlay contract.
+    #[error(transparent)]
+    Contract(#[from] overboot_contract::Error),
     /// The store.
     #[error(transparent)]
     Store(#[from] overboot_store::Error),
@@ -91,7 +94,7 @@ impl Error {
             }
             // These two say it in their messages.
             Self::Recipe(_) | Self::Rootfs(_) => None,
-            Self::Index(_) | Self::Io { .. } => None,
+            Self::Index(_) | Self::Contract(_) | Self::Io { .. } => None,
         }
     }
 

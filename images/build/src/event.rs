@@ -48,6 +48,13 @@ pub enum Event {
         /// The size of what it made in bytes.
         size: u64,
     },
+    /// An overlay stays as it is: it holds on its base, though that is another one by now.
+    Kept {
+        /// Its target.
+        target: String,
+        /// The size of what there is.
+        size: u64,
+    },
     /// A step need not run: everything that it reads is as it was.
     Unchanged {
         /// Its target.

@@ -17,13 +17,23 @@ use crate::event::Event;
 use crate::plan::{Given, Plan, Step, Target, plan};
 use crate::project::Project;
 use crate::signing::{self, Signer};
-use crate::{debs, inputs, sources, steps};
+use crate::{contract, debs, inputs, sources, steps};
 
 /// How many packages are fetched at once.
 const FETCHES: std::num::NonZeroUsize = std::num::NonZeroUsize::new(8).unwrap();
 
 /// Debian's name of the architecture that this program builds for: that of its node program.
 const ARCHITECTURE: &str = "amd64";
+
+/// What is to be built.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Goal<'a> {
+    /// The targets; none: everything.
+    pub targets: &'a [Target],
+    /// Overlays stay as they are where only their base changed and they hold on it. What is built then depends on what was built
+    /// before: another store may get other bytes from the same recipe and lock.
+    pub keep_overlays: bool,
+}
 
 /// What a build came to.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -103,7 +113,7 @@ impl Context<'_> {
     }
 }
 
-/// Plans a build of `wanted` (nothing: everything): what the command `plan` shows, and what [`execute`] does.
+/// Plans a build: what the command `plan` shows, and what [`execute`] does.
 ///
 /// # Errors
 /// A source in the project cannot be read, the store cannot, or a target is unknown.
@@ -112,7 +122,7 @@ pub fn prepare(
     recipe: &Recipe,
     lock: &Lock,
     node: &[u8],
-    wanted: &[Target],
+    goal: Goal<'_>,
 ) -> Result<(Plan, Given), Error> {
     let mut given = Given { node: Some(Digest::of(node)), ..Given::default() };
     let signer = Signer::load(&signing::path(project.folder()))?;
@@ -160,10 +170,19 @@ pub fn prepare(
             None => {}
         }
     }
-    Ok((plan(recipe, lock, &given, wanted)?, given))
+    let mut planned = plan(recipe, lock, &given, goal.targets)?;
+    if goal.keep_overlays {
+        for overlay in planned.on_new_bases() {
+            if contract::holds(&store, &overlay)? {
+                given.kept.insert(overlay);
+            }
+        }
+        planned = plan(recipe, lock, &given, goal.targets)?;
+    }
+    Ok((planned, given))
 }
 
-/// Builds `wanted` (nothing: everything).
+/// Builds what `goal` says.
 ///
 /// # Errors
 /// The first step that fails, once those that run beside it have ended. What was finished stays; nothing half-made is ever
@@ -173,11 +192,39 @@ pub fn execute(
     recipe: &Recipe,
     lock: &Lock,
     node: &[u8],
-    wanted: &[Target],
+    goal: Goal<'_>,
     progress: &(dyn Fn(Event) + Sync),
 ) -> Result<Built, Error> {
     let _occupied = project.occupy()?;
-    let (plan, given) = prepare(project, recipe, lock, node, wanted)?;
+    let (plan, given) = prepare(project, recipe, lock, node, goal)?;
+    let mut before = Vec::new();
+    let bases = plan.new_bases();
+    let (plan, given) = if goal.keep_overlays && !bases.is_empty() {
+        // Whether an overlay holds is seen when its base is there.
+        let (first, given) =
+            prepare(project, recipe, lock, node, Goal { targets: &bases, ..goal })?;
+        before = carry_out(project, recipe, lock, node, (&first, &given), progress)?;
+        prepare(project, recipe, lock, node, goal)?
+    } else {
+        (plan, given)
+    };
+    let mut built = before;
+    built.extend(carry_out(project, recipe, lock, node, (&plan, &given), progress)?);
+    let made = |target: &Target| built.iter().any(|(built, _)| built == target);
+    let unchanged = plan.steps.iter().filter(|step| !step.runs() && !made(&step.target));
+    let unchanged = unchanged.map(|step| step.target.clone()).collect();
+    Ok(Built { built, unchanged, left_out: plan.left_out })
+}
+
+/// Runs the steps of a plan that must run.
+fn carry_out(
+    project: &Project,
+    recipe: &Recipe,
+    lock: &Lock,
+    node: &[u8],
+    (plan, given): (&Plan, &Given),
+    progress: &(dyn Fn(Event) + Sync),
+) -> Result<Vec<(Target, u64)>, Error> {
     if !plan.is_empty() && !rustix::process::geteuid().is_root() {
         return Err(Error::told(
             "building needs root for now: owners, devices and mounts of another system",
@@ -195,9 +242,11 @@ pub fn execute(
     }
     let store = project.store()?;
     for step in plan.steps.iter().filter(|step| !step.runs()) {
-        progress(Event::Unchanged {
-            target: step.target.to_string(),
-            size: size(&store, &given, step)?,
+        let (target, size) = (step.target.to_string(), size(&store, given, step)?);
+        progress(if step.kept {
+            Event::Kept { target, size }
+        } else {
+            Event::Unchanged { target, size }
         });
     }
     let signer = Signer::load(&signing::path(project.folder()))?;
@@ -205,7 +254,7 @@ pub fn execute(
         project,
         recipe,
         lock,
-        given: &given,
+        given,
         store: &store,
         signer: signer.as_ref(),
         node,
@@ -213,15 +262,10 @@ pub fn execute(
         turns: Mutex::default(),
         modules: Mutex::default(),
     };
-    fetch(&context, &plan)?;
-    let built = run(&context, &plan)?;
+    fetch(&context, plan)?;
+    let built = run(&context, plan)?;
     steps::sweep_trees(&context)?;
-    let unchanged = plan.steps.iter().filter(|step| !step.runs());
-    Ok(Built {
-        built,
-        unchanged: unchanged.map(|step| step.target.clone()).collect(),
-        left_out: plan.left_out,
-    })
+    Ok(built)
 }
 
 /// What a step tells as the size of what it made: for a boot set that of its layers, which a node fetches.
@@ -231,7 +275,7 @@ fn size(store: &Store, given: &Given, step: &Step) -> Result<u64, Error> {
     }
     let artifact = store.get(&step.target.to_string())?;
     let layers = artifact.map(|artifact| artifact.manifest.layers).unwrap_or_default();
-    let images = layers.iter().filter(|layer| layer.media_type != overboot_record::CONTENTS);
+    let images = layers.iter().filter(|layer| overboot_record::is_image(layer));
     Ok(images.map(|layer| layer.size).sum())
 }
 

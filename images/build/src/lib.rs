@@ -5,6 +5,7 @@
 //! - [`lock`](mod@lock): which packages, to the byte, the recipe means; where they come from is in [`sources`].
 //! - [`plan`](mod@plan): the steps of a build, each with a key made of everything it reads, and why it must run. Pure.
 //! - [`execute`](mod@execute): runs the steps that must run, side by side where they do not depend on each other.
+//! - [`contract`]: facts beside bases and overlays; which overlays hold on another base.
 //! - [`export`]: what is in the store in its ancestor's form.
 //! - [`signing`]: the keys of boot sets.
 //! - [`verify`](mod@verify): is what the store holds what it says it is?
@@ -12,6 +13,7 @@
 //!
 //! Does not know how anything is shown to a person (that is told in [`Event`]s), nor the network beyond the archive's fetcher.
 
+pub mod contract;
 mod debs;
 mod error;
 mod event;
@@ -29,7 +31,7 @@ pub mod verify;
 
 pub use error::Error;
 pub use event::Event;
-pub use execute::{Built, execute};
+pub use execute::{Built, Goal, execute};
 pub use lock::lock;
 pub use overboot_record::Record;
 pub use plan::{Plan, Step, Target, plan};

@@ -1,6 +1,6 @@
 //! The steps of a build, and why each must run. Pure: it reads nothing but what it is given.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::str::FromStr;
 
@@ -82,6 +82,8 @@ pub struct Given {
     pub have: BTreeMap<Target, Record>,
     /// What the store names, but cannot be used, and why.
     pub unusable: BTreeMap<Target, String>,
+    /// Overlays that hold on their base as the store has it now, though they were built on another state of it: they stay.
+    pub kept: BTreeSet<Target>,
     /// Bases and overlays that cannot be made here, and why: inputs that are not shipped are missing.
     pub missing: BTreeMap<Target, String>,
 }
@@ -95,6 +97,10 @@ pub struct Step {
     pub key: Digest,
     /// Why it must run; nothing when what there is was made from the same.
     pub why: Vec<String>,
+    /// Is it an overlay that differs from what would be built only by the state of its base?
+    pub only_base_changed: bool,
+    /// Does it stay as it is all the same, since it holds on that base?
+    pub kept: bool,
     /// The steps, by their place in the plan, whose results it reads.
     pub after: Vec<usize>,
     inputs: Inputs,
@@ -130,6 +136,20 @@ impl Plan {
         !self.steps.iter().any(Step::runs)
     }
 
+    /// The bases that must be built.
+    pub(crate) fn new_bases(&self) -> Vec<Target> {
+        let bases = self.steps.iter().filter(|step| step.runs());
+        let bases = bases.map(|step| step.target.clone());
+        bases.filter(|target| matches!(target, Target::Base(_))).collect()
+    }
+
+    /// The overlays that must be built only because of their base, which is there.
+    pub(crate) fn on_new_bases(&self) -> Vec<Target> {
+        let there = |step: &Step| step.after.iter().all(|base| !self.steps[*base].runs());
+        let found = self.steps.iter().filter(|step| step.only_base_changed && there(step));
+        found.map(|step| step.target.clone()).collect()
+    }
+
     fn place(&self, target: &Target) -> Option<usize> {
         self.steps.iter().position(|step| step.target == *target)
     }
@@ -139,7 +159,9 @@ impl fmt::Display for Plan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for step in &self.steps {
             let target = step.target.to_string();
-            if step.why.is_empty() {
+            if step.kept {
+                writeln!(f, "  {target:<24} valid on the new base: not built again")?;
+            } else if step.why.is_empty() {
                 writeln!(f, "  {target:<24} unchanged")?;
             }
             for (at, why) in step.why.iter().enumerate() {
@@ -263,18 +285,28 @@ impl Planner<'_> {
             }
             Target::Set(name) => self.set(name)?,
         };
-        let key = inputs.key();
+        let mut key = inputs.key();
+        let record = self.given.have.get(target).filter(|record| record.key != key);
+        let only_base_changed =
+            record.is_some_and(|r| only_base_differs(target, &r.inputs, &inputs));
+        let kept = only_base_changed && self.given.kept.contains(target);
         let why = match self.given.have.get(target) {
             None => {
                 let unusable = self.given.unusable.get(target).cloned();
                 vec![unusable.unwrap_or_else(|| "not built yet".to_owned())]
+            }
+            // What is built with it is told from what is built with one that was made for this base.
+            Some(record) if kept => {
+                key = record.key;
+                Vec::new()
             }
             Some(record) if record.key != key => differences(&record.inputs, inputs.map()),
             // A set names its parts by digest: a part that was lost and is made again may be another one.
             Some(_) if matches!(target, Target::Set(_)) => self.remade(&after),
             Some(_) => Vec::new(),
         };
-        self.plan.steps.push(Step { target: target.clone(), key, why, after, inputs });
+        let target = target.clone();
+        self.plan.steps.push(Step { target, key, why, only_base_changed, kept, after, inputs });
         Some(self.plan.steps.len() - 1)
     }
 
@@ -419,6 +451,23 @@ impl Planner<'_> {
     }
 }
 
+/// Is an overlay made from what it was made from, but for its base? With a new base comes a new lock and with that a new time,
+/// which is only the highest that its files may have.
+fn only_base_differs(target: &Target, before: &BTreeMap<String, String>, now: &Inputs) -> bool {
+    let own = |inputs: &BTreeMap<String, String>| -> BTreeMap<String, String> {
+        let theirs = |name: &str| name == "epoch" || name.starts_with("base/");
+        inputs
+            .iter()
+            .filter(|(name, _)| !theirs(name))
+            .map(|(n, v)| (n.clone(), v.clone()))
+            .collect()
+    };
+    matches!(target, Target::Overlay(_)) && own(before) == own(now.map())
+}
+
 fn word(value: &impl serde::Serialize) -> String {
     serde_json::to_value(value).ok().and_then(|v| v.as_str().map(str::to_owned)).unwrap_or_default()
 }
+
+#[cfg(test)]
+mod tests;

@@ -3,7 +3,7 @@
 use overboot_bootset::BootSet;
 use overboot_digest::Digest;
 use overboot_merge::{Changes, changes_path};
-use overboot_record::{CONTENTS, Contents, Listing, Record};
+use overboot_record::{Contents, Listing, Record, is_image};
 use overboot_store::{Artifact, Layer, Store, layout};
 
 use crate::{Error, Reference};
@@ -69,7 +69,7 @@ impl Image {
 
     /// Its layers, without what is kept of them.
     pub fn layers(&self) -> impl Iterator<Item = &Layer> {
-        self.artifact.manifest.layers.iter().filter(|layer| layer.media_type != CONTENTS)
+        self.artifact.manifest.layers.iter().filter(|layer| is_image(layer))
     }
 
     /// Its size as it is stored and sent.

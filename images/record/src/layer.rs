@@ -13,6 +13,15 @@ pub const RECORD: &str = "application/vnd.overboot.record.v1+json";
 /// The media type of the layer with the contents: JSON, compressed.
 pub const CONTENTS: &str = "application/vnd.overboot.contents.v1.json+zstd";
 
+/// The media type of the layer with the facts of the overlay contract (`overboot-contract`), of a base or of an overlay.
+pub const CONTRACT: &str = "application/vnd.overboot.contract.v1.json+zstd";
+
+/// Is a layer the image itself, or a part of it, and not what is kept of it?
+#[must_use]
+pub fn is_image(layer: &Layer) -> bool {
+    ![CONTENTS, CONTRACT].contains(&layer.media_type.as_str())
+}
+
 /// The largest record that is read.
 const LARGEST_RECORD: u64 = 64 << 20;
 /// The largest contents that are read, compressed.

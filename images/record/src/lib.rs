@@ -22,7 +22,7 @@ mod record;
 pub use contents::{Beneath, Contents, Deb, Distribution, Diversion, File, Kind, Package};
 pub use error::Error;
 pub use gather::{files, overlay, root};
-pub use layer::{CONTENTS, RECORD, contents, record};
+pub use layer::{CONTENTS, CONTRACT, RECORD, contents, is_image, record};
 pub use listing::{Listing, each_file};
 pub use ownership::Ownership;
 pub use record::Record;

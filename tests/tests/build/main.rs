@@ -5,6 +5,7 @@
 //! - [`inspect`]: what images are, what differs, lists of software, what is built anew
 //! - [`killed`]: killed at any moment, the next build finishes
 //! - [`provisioners`]: every kind of step; inheritance, variables, slots, stacks of overlays
+//! - [`contract`]: which overlays hold when their base changes
 //! - [`damaged`]: what is damaged or lost in the store is found, and made again
 //! - [`refusals`]: bad input, a full disk, no network: said in words, and nothing is changed
 //! - [`registry`]: what is pushed to a registry is pulled elsewhere, checked
@@ -17,6 +18,7 @@
     reason = "a test may panic, says why it is skipped, and has no public side"
 )]
 
+mod contract;
 mod damaged;
 mod fidelity;
 mod inspect;

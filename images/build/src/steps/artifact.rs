@@ -5,6 +5,7 @@ use overboot_record::{CONTENTS, RECORD, Record};
 use overboot_store::{ArtifactManifest, BlobWriter, Layer, Store, layout};
 
 use super::contents;
+use crate::contract;
 use crate::error::Error;
 use crate::execute::Context;
 use crate::plan::{Step, Target};
@@ -33,16 +34,19 @@ pub(crate) fn publish(
     Ok(descriptor.size)
 }
 
-/// Names layers that are in the store already, and adds what is in them as a last one.
+/// Names layers that are in the store already, and adds as the last ones what is in them and the facts for the overlay contract.
 pub(crate) fn publish_layers(
     context: &Context<'_>,
     step: &Step,
     mut layers: Vec<Layer>,
     made: Made,
 ) -> Result<(), Error> {
-    if let Some(contents) = contents::of(context, step, &layers)? {
+    let contents = contents::of(context, step, &layers)?;
+    let facts = contract::of_image(context.store, context.recipe, &step.target, layers.first())?;
+    if let Some(contents) = contents {
         layers.push(Layer::new(CONTENTS, context.store.put_bytes(&contents.to_bytes())?));
     }
+    layers.extend(facts);
     let record = Record {
         target: step.target.to_string(),
         key: step.key,
