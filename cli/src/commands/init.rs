@@ -18,6 +18,19 @@ pub(crate) struct Args {
     /// The folder, which is made where it is missing; otherwise this one
     #[arg(value_name = "DIR")]
     folder: Option<PathBuf>,
+    /// Another image that ships: base-full, secure-erase, raid, dell-raid, intel-flash, quanta-flash, or all
+    #[arg(long, value_name = "IMAGE", value_parser = extra)]
+    with: Vec<Extras>,
+}
+
+/// What one `--with` asks for.
+type Extras = Vec<&'static project::Extra>;
+
+fn extra(name: &str) -> Result<Extras, String> {
+    let found: Extras =
+        project::EXTRAS.iter().filter(|extra| name == "all" || extra.name == name).collect();
+    let names = || project::EXTRAS.iter().map(|extra| extra.name).collect::<Vec<_>>().join(", ");
+    if found.is_empty() { Err(format!("it is one of {}, all", names())) } else { Ok(found) }
 }
 
 pub(crate) fn run(global: &Global, args: &Args, printer: &Printer) -> Result<ExitCode> {
@@ -37,11 +50,19 @@ pub(crate) fn run(global: &Global, args: &Args, printer: &Printer) -> Result<Exi
     let name = name(&folder)?;
     let key = signing::path(&folder);
     let before = Signer::load(&key)?;
+    let mut extras: Extras = args.with.concat();
+    let mut seen = std::collections::BTreeSet::new();
+    extras.retain(|extra| seen.insert(extra.name));
     let contents = |file: &project::ProjectFile, key: &str| {
-        file.contents.replace("@NAME@", &name).replace("@KEY@", key)
+        let text = file.contents.replace("@NAME@", &name).replace("@KEY@", key);
+        let more = extras.iter().map(|extra| extra.recipe).filter(|_| file.path == Recipe::FILE);
+        more.fold(text, |text, more| text + more)
     };
+    // The recipe comes last.
+    let files: Vec<&project::ProjectFile> =
+        extras.iter().flat_map(|extra| extra.files).chain(project::FILES).collect();
     // Files of somebody else are not written over. Those of an `init` that was interrupted are the same.
-    for file in project::FILES {
+    for file in &files {
         let path = folder.join(file.path);
         let ours = contents(file, "");
         if path.exists() && fs_err::read(&path)? != ours.as_bytes() {
@@ -55,7 +76,7 @@ pub(crate) fn run(global: &Global, args: &Args, printer: &Printer) -> Result<Exi
         Some(signer) => signer,
         None => Signer::create(&key)?,
     };
-    for file in project::FILES {
+    for file in &files {
         let path = folder.join(file.path);
         if let Some(parent) = path.parent() {
             fs_err::create_dir_all(parent)?;

@@ -86,9 +86,8 @@ pub(crate) fn boot_set(store: &Store, named: Option<&str>) -> Result<String> {
 
 /// The lock: the one that is there if it is what the recipe wants, otherwise a new one, which is saved.
 pub(crate) fn lock(project: &Project, recipe: &Recipe, printer: &Printer) -> Result<Lock> {
-    let wanted = overboot_build::lock::wanted(project, recipe)?;
     match Lock::load(project.folder())? {
-        Some(lock) if lock.wanted == wanted => return Ok(lock),
+        Some(lock) if overboot_build::lock::is_current(project, recipe, &lock)? => return Ok(lock),
         Some(_) => {
             printer.note("The recipe asks for other packages than overboot.lock has; locking anew.")
         }

@@ -73,8 +73,10 @@ fn rebuild(global: &Global, args: &Args, printer: &Printer) -> Result<ExitCode> 
         overboot_build::plan::known(&recipe, target)?;
         Image::open(&store, &reference(target))?;
     }
-    let wanted = overboot_build::lock::wanted(&project, &recipe)?;
-    let lock = Lock::load(project.folder())?.filter(|lock| lock.wanted == wanted);
+    let lock = match Lock::load(project.folder())? {
+        Some(lock) if overboot_build::lock::is_current(&project, &recipe, &lock)? => Some(lock),
+        _ => None,
+    };
     let Some(lock) = lock else {
         return Err(told(
             "overboot.lock is not what the recipe asks for, so there is nothing to compare with",

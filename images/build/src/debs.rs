@@ -8,6 +8,7 @@ use overboot_digest::Digest;
 use overboot_recipe::{Deb, Recipe, Slot, Whence};
 
 use crate::error::Error;
+use crate::plan::Target;
 use crate::project::Project;
 
 /// The largest package file that is taken: vendors' tools are tens of megabytes.
@@ -114,6 +115,13 @@ fn from_project(project: &Project, path: &Path) -> Result<Vec<u8>, Error> {
     fs_err::read(&path).map_err(Error::io("read", &path))
 }
 
+/// The digest of what is in a slot.
+pub(crate) fn slot(project: &Project, slot: &Slot) -> Result<Digest, Error> {
+    let found = crate::inputs::source(&project.folder().join(&slot.file))?;
+    check_slot(slot, &found)?;
+    Ok(found)
+}
+
 fn check_slot(slot: &Slot, found: &Digest) -> Result<(), Error> {
     match slot.sha256 {
         Some(wanted) if wanted != *found => Err(Error::told(
@@ -149,7 +157,8 @@ pub(crate) fn import(
     Ok(())
 }
 
-/// What stands in the recipe's package files and slots now, so that a lock that was made of others is seen to be old.
+/// What stands in the recipe's package files now, so that a lock that was made of others is seen to be old. Of slots it is what
+/// the recipe says of them: a lock is the same for those who have the vendor's file and those who have not.
 pub(crate) fn state(
     project: &Project,
     recipe: &Recipe,
@@ -164,10 +173,11 @@ pub(crate) fn state(
     for deb in debs.flatten() {
         let path = match deb {
             Deb::File(path) => path,
-            Deb::Slot(name) => match recipe.slots.get(name) {
-                Some(slot) => &slot.file,
-                None => continue,
-            },
+            Deb::Slot(name) => {
+                let slot = recipe.slots.get(name);
+                found.extend(slot.map(|slot| (slot.file.clone(), slot.sha256)));
+                continue;
+            }
             Deb::Url { .. } => continue,
         };
         let there = project.folder().join(path).exists();
@@ -178,12 +188,23 @@ pub(crate) fn state(
     Ok(found)
 }
 
-/// The slots of `names` whose files are not there.
-pub(crate) fn missing<'r>(
-    project: &Project,
-    recipe: &'r Recipe,
-    names: impl Iterator<Item = &'r str>,
-) -> Vec<&'r Slot> {
-    let slots = names.filter_map(|name| recipe.slots.get(name));
-    slots.filter(|slot| !project.folder().join(&slot.file).exists()).collect()
+/// Is a slot's file there?
+pub(crate) fn is_there(project: &Project, slot: &Slot) -> bool {
+    project.folder().join(&slot.file).exists()
+}
+
+/// The slots without which a base, or an overlay and its base, cannot be made, and whose files are not there.
+pub(crate) fn missing<'r>(project: &Project, recipe: &'r Recipe, target: &Target) -> Vec<&'r Slot> {
+    let overlay = match target {
+        Target::Overlay(name) => recipe.overlays.get(name),
+        _ => None,
+    };
+    let base = match target {
+        Target::Base(name) => recipe.bases.get(name),
+        _ => overlay.and_then(|overlay| recipe.bases.get(&overlay.base)),
+    };
+    let below = base.into_iter().flat_map(|base| base.slots());
+    let own = overlay.into_iter().flat_map(|overlay| overlay.slots());
+    let slots = below.chain(own).filter_map(|name| recipe.slots.get(name));
+    slots.filter(|slot| !is_there(project, slot)).collect()
 }

@@ -9,7 +9,7 @@ use std::time::Instant;
 use overboot_archive::Wanted;
 use overboot_digest::Digest;
 use overboot_pack::KernelModules;
-use overboot_recipe::{Base, Lock, LockedPackage, Recipe, Whence};
+use overboot_recipe::{Lock, LockedPackage, Recipe, Whence};
 use overboot_store::Store;
 
 use crate::error::Error;
@@ -138,20 +138,16 @@ pub fn prepare(
         }
         given.signer = Some(public);
     }
+    for slot in recipe.slots.values().filter(|slot| project.folder().join(&slot.file).exists()) {
+        let digest = debs::slot(project, slot)?;
+        given.sources.insert(slot.file.display().to_string(), digest);
+    }
     for path in recipe.sources() {
         let digest = inputs::source(&project.folder().join(path))?;
         given.sources.insert(path.display().to_string(), digest);
     }
-    let bases = recipe.bases.iter().map(|(name, base)| {
-        (Target::Base(name.clone()), debs::missing(project, recipe, base.slots()))
-    });
-    let overlays = recipe.overlays.iter().map(|(name, overlay)| {
-        let below = recipe.bases.get(&overlay.base).into_iter().flat_map(Base::slots);
-        let slots = overlay.slots().chain(below);
-        (Target::Overlay(name.clone()), debs::missing(project, recipe, slots))
-    });
-    for (target, slots) in bases.chain(overlays) {
-        if let Some(slot) = slots.first() {
+    for target in crate::plan::targets(recipe) {
+        if let Some(slot) = debs::missing(project, recipe, &target).first() {
             let why = format!("{} is missing. {}", slot.file.display(), slot.from);
             given.missing.insert(target, why);
         }

@@ -15,6 +15,7 @@ use overboot_recipe::{Base, Deb, Lock, LockedArchive, LockedImage, LockedPackage
 use crate::debs::{self, Local};
 use crate::error::Error;
 use crate::event::Event;
+use crate::plan::Target;
 use crate::project::Project;
 use crate::sources;
 use crate::transactions::{Packages, transactions};
@@ -27,7 +28,7 @@ pub(crate) const LOADERS: &str = "ipxe";
 ///
 /// # Errors
 /// A package file cannot be read.
-pub fn wanted(project: &Project, recipe: &Recipe) -> Result<Digest, Error> {
+fn wanted(project: &Project, recipe: &Recipe) -> Result<Digest, Error> {
     let bases = recipe.bases.iter().map(|(name, base)| {
         (format!("base/{name}"), (Some(base.variant), None, transactions(&base.provision, true).1))
     });
@@ -39,6 +40,20 @@ pub fn wanted(project: &Project, recipe: &Recipe) -> Result<Digest, Error> {
     let debs = debs::state(project, recipe)?;
     let text = serde_json::to_vec(&(&recipe.archive, &recipe.kernel.package, images, debs));
     Ok(Digest::of(text.unwrap_or_default()))
+}
+
+/// Is `lock` what the recipe means? It is not when it was made of another recipe, or without an image that can be made now.
+///
+/// # Errors
+/// A package file cannot be read.
+pub fn is_current(project: &Project, recipe: &Recipe, lock: &Lock) -> Result<bool, Error> {
+    let whole = crate::plan::targets(recipe).iter().all(|target| {
+        let image = matches!(target, Target::Base(_) | Target::Overlay(_));
+        !image
+            || !debs::missing(project, recipe, target).is_empty()
+            || lock.images.contains_key(&target.to_string())
+    });
+    Ok(whole && lock.wanted == wanted(project, recipe)?)
 }
 
 /// Asks the archive which packages the recipe means today.
@@ -76,12 +91,12 @@ pub fn lock(
         packages: BTreeMap::new(),
     };
     for (name, base) in &recipe.bases {
-        if debs::missing(project, recipe, base.slots()).is_empty() {
+        if debs::missing(project, recipe, &Target::Base(name.clone())).is_empty() {
             chosen.base(&format!("base/{name}"), base)?;
         }
     }
     for (name, overlay) in &recipe.overlays {
-        if !debs::missing(project, recipe, overlay.slots()).is_empty() {
+        if !debs::missing(project, recipe, &Target::Overlay(name.clone())).is_empty() {
             continue;
         }
         let below = chosen.installed(&format!("base/{}", overlay.base));
@@ -119,14 +134,14 @@ fn locals(
     for packages in provisions.flat_map(|provision| transactions(provision, false).1) {
         for deb in packages.debs {
             let skipped = matches!(&deb, Deb::Slot(name)
-                if !debs::missing(project, recipe, std::iter::once(name.as_str())).is_empty());
+                if recipe.slots.get(name).is_none_or(|slot| !debs::is_there(project, slot)));
             if skipped || found.iter().any(|(known, _)| *known == deb) {
                 continue;
             }
             let local = debs::read(project, recipe, &store, fetcher, &deb)?;
             let source = Source::new("", debs::SUITE, "");
-            let added = universe.add(&local.stanza, Origin { source, priority: -1 })?;
-            if added == 0 && universe.versions(local.name()).next().is_none() {
+            universe.add(&local.stanza, Origin { source, priority: -1 })?;
+            if !universe.versions(local.name()).any(|package| package.sha256 == local.sha256) {
                 return Err(Error::told(
                     format!("{} is a package for another architecture", local.request),
                     format!("give one for {}", recipe.archive.architecture),
@@ -174,6 +189,7 @@ impl<'u> Chosen<'u> {
                 variant,
                 install: packages.names.iter().cloned().chain(files).collect(),
                 exclude: packages.exclude.clone(),
+                files: self.locals.iter().map(|(_, local)| local.sha256).collect(),
                 base: below.clone(),
                 ..Request::default()
             };

@@ -384,6 +384,13 @@ impl Planner<'_> {
                 Transaction::Files(path) => {
                     inputs.set(format!("step {at} files {}", path.display()), self.source(path))
                 }
+                Transaction::Slots(slots) => {
+                    for (name, to) in *slots {
+                        let file = self.recipe.slots.get(name).map(|slot| self.source(&slot.file));
+                        let step = format!("step {at} slot {name} at /{}", to.display());
+                        inputs.set(step, file.unwrap_or_default());
+                    }
+                }
                 Transaction::Script(script) => self.script(&mut inputs, at, "script", script),
                 Transaction::HostScript(script) => {
                     self.script(&mut inputs, at, "host-script", script)

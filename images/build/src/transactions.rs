@@ -1,7 +1,8 @@
 //! The steps of provisioning as they are carried out: neighbouring lists of packages are one transaction, as they would be for
 //! apt, so that packages see each other while they are configured.
 
-use std::path::Path;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 
 use overboot_recipe::{Deb, Provisioner, Script, Systemd, User};
 use serde::Serialize;
@@ -11,6 +12,8 @@ use serde::Serialize;
 pub(crate) enum Transaction<'a> {
     /// Packages are installed: the names are in the lock's step of this number.
     Packages(usize),
+    /// Inputs that are not shipped are put where they belong.
+    Slots(&'a BTreeMap<String, PathBuf>),
     /// A tree of files is laid over the root.
     Files(&'a Path),
     /// A script runs inside.
@@ -50,6 +53,10 @@ pub(crate) fn transactions(
         let (names, debs, exclude): (&[String], &[Deb], &[String]) = match step {
             Provisioner::Packages { names, exclude } => (names, &[], exclude),
             Provisioner::Debs { debs, exclude } => (&[], debs, exclude),
+            Provisioner::Slots(slots) => {
+                found.push(Transaction::Slots(slots));
+                continue;
+            }
             Provisioner::Files(path) => {
                 found.push(Transaction::Files(path));
                 continue;
@@ -94,7 +101,7 @@ mod tests {
             names: vec![name.to_owned()],
             exclude: vec![format!("no-{name}")],
         };
-        let script = Script { path: "s".into(), env: std::collections::BTreeMap::new() };
+        let script = Script { path: "s".into(), env: BTreeMap::new() };
         let provision = [packages("a"), packages("b"), Provisioner::Script(script), packages("c")];
         let (found, wanted) = transactions(&provision, true);
         assert!(matches!(

@@ -9,13 +9,17 @@
 //! - [`Delta`]: what is different between two states of a database; [`difference`] finds it, [`apply`] carries it out.
 //! - [`Changes`]: all that an overlay says, in the file [`changes_path`] of its tree.
 //!
+//! - [`clash`](fn@clash): two overlays that cannot stand on one base together.
+//!
 //! Pure: text in, text out. Does not know where trees are, nor who mounts them. Used by the builder and by the node's init,
 //! so it stays small.
 
 mod changes;
+mod clash;
 mod delta;
 mod form;
 
 pub use changes::{Changes, Error, FOLDER, changes_path};
+pub use clash::{Clash, clash};
 pub use delta::{Delta, apply, difference};
 pub use form::{DATABASES, Form, TRIGGERS};

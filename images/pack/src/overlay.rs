@@ -2,8 +2,10 @@
 //!
 //! In both forms a deleted name is a *whiteout*, a character device 0:0, and hard links stay links. The squashfs form also
 //! keeps attributes (capabilities) and opaque directories. The cpio format has no attributes, so there an opaque directory
-//! becomes a whiteout for each name that the base has in it; capabilities are noted in what the overlay says of itself
-//! ([`overboot_merge`]), from where overboot's init restores them.
+//! becomes a whiteout for each name that the base has in it. Whoever unpacks it need know nothing of overboot: the databases of
+//! which a layer only notes what changed ([`overboot_merge`]) are whole files in it, as the overlay's own base has them.
+//! Capabilities are noted too, from where overboot's init restores them, and it takes the whole files out again in favour of
+//! the notes, which fit any base.
 
 use std::collections::BTreeMap;
 use std::io::{self, BufWriter, Read, Seek, Write};
@@ -11,7 +13,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use flate2::{Compression, GzBuilder};
-use overboot_merge::{Changes, changes_path};
+use overboot_merge::{Changes, Form, apply, changes_path};
 
 use crate::image::{self, Options, Packed};
 use crate::tree::{self, Attributes, Entry, Facts, Kind, ScanOptions, Source, Tree};
@@ -62,7 +64,14 @@ pub fn write_cpio_gz(
     out: impl Write,
 ) -> Result<CpioOverlay, Error> {
     let mut entries = spell_out_opaque(layer, base);
-    note_attributes(name, &mut entries)?;
+    let mut changes = read_changes(name, &entries)?;
+    whole_databases(&changes, base, &mut entries)?;
+    changes.attributes = attributes(&entries);
+    if changes != Changes::none() {
+        let contents = changes.to_bytes();
+        put(&mut entries, &changes_path(name), Template::default(), contents);
+    }
+    entries.sort_by(|a, b| a.path.cmp(&b.path));
     let lost_attributes = entries
         .iter()
         .filter(|entry| !entry.xattrs.is_empty())
@@ -110,56 +119,95 @@ fn spell_out_opaque(layer: Vec<Entry>, base: &[Entry]) -> Vec<Entry> {
     by_path.into_values().collect()
 }
 
-/// Writes the extended attributes of all entries into what the overlay says of itself.
-fn note_attributes(name: &str, entries: &mut Vec<Entry>) -> Result<(), Error> {
+/// What the overlay `name`, whose entries these are, says of itself; nothing, where it says nothing.
+///
+/// # Errors
+/// [`Error::OverlayNote`] when it cannot be read.
+pub fn read_changes(name: &str, entries: &[Entry]) -> Result<Changes, Error> {
+    let path = changes_path(name);
+    let unreadable = |source| Error::OverlayNote { path: path.clone(), source };
+    let Some(text) = contents(entries, &path).map_err(unreadable)? else {
+        return Ok(Changes::none());
+    };
+    Changes::parse(&text).map_err(|error| unreadable(io::Error::other(error)))
+}
+
+/// The extended attributes of all entries, as [`Changes`] notes them.
+fn attributes(entries: &[Entry]) -> BTreeMap<String, BTreeMap<String, String>> {
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     let hex = |value: &Vec<u8>| value.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
-    let attributes: BTreeMap<_, BTreeMap<_, _>> = entries
-        .iter()
-        .filter(|entry| !entry.xattrs.is_empty())
-        .map(|entry| {
-            let xattrs = entry.xattrs.iter().map(|(name, value)| (text(name), hex(value)));
-            (text(&entry.path), xattrs.collect())
-        })
-        .collect();
-    if attributes.is_empty() {
-        return Ok(());
-    }
-    let path = changes_path(name).into_bytes();
-    let place = entries.iter().position(|entry| entry.path == path);
-    let mut changes = Changes::none();
-    if let Some(Entry { kind: Kind::File(source), .. }) = place.map(|at| &entries[at]) {
-        let unreadable = |source| Error::OverlayNote { path: changes_path(name), source };
-        let mut bytes = Vec::new();
-        source.open().and_then(|mut file| file.read_to_end(&mut bytes)).map_err(unreadable)?;
-        changes = Changes::parse(&bytes).map_err(|error| unreadable(io::Error::other(error)))?;
-    }
-    changes.attributes = attributes;
-    let kind = Kind::File(Arc::new(InMemory(changes.to_bytes())));
-    match place {
-        Some(at) => entries[at].kind = kind,
-        None => {
-            let mtime = entries.iter().map(|entry| entry.mtime).max().unwrap_or(0);
-            let entry = |path: &[u8], mode, kind| Entry {
-                path: path.to_vec(),
-                mode,
-                uid: 0,
-                gid: 0,
-                mtime,
-                xattrs: Vec::new(),
-                kind,
-            };
-            let above = std::iter::successors(parent(&path), |path| parent(path));
-            for folder in above.filter(|folder| !folder.is_empty()) {
-                if !entries.iter().any(|entry| entry.path == folder) {
-                    entries.push(entry(folder, 0o755, Kind::Directory));
-                }
-            }
-            entries.push(entry(&path, 0o644, kind));
-            entries.sort_by(|a, b| a.path.cmp(&b.path));
-        }
+    let with = entries.iter().filter(|entry| !entry.xattrs.is_empty());
+    with.map(|entry| {
+        let xattrs = entry.xattrs.iter().map(|(name, value)| (text(name), hex(value)));
+        (text(&entry.path), xattrs.collect())
+    })
+    .collect()
+}
+
+/// Puts each database of which the overlay notes a change among the entries, whole: the base's with the change made.
+fn whole_databases(
+    changes: &Changes,
+    base: &[Entry],
+    entries: &mut Vec<Entry>,
+) -> Result<(), Error> {
+    for (path, delta) in &changes.databases {
+        let Some(form) = Form::of(path) else { continue };
+        let unreadable = |source| Error::OverlayNote { path: path.clone(), source };
+        let before = contents(base, path).map_err(unreadable)?.unwrap_or_default();
+        let after = apply(form, &String::from_utf8_lossy(&before), delta);
+        let template = base.iter().find(|entry| entry.path == path.as_bytes());
+        let template = template.map_or_else(
+            || Template { mode: if Form::is_secret(path) { 0o600 } else { 0o644 }, uid: 0, gid: 0 },
+            |entry| Template { mode: entry.mode, uid: entry.uid, gid: entry.gid },
+        );
+        put(entries, path, template, after.into_bytes());
     }
     Ok(())
+}
+
+/// The content of the regular file at `path`; nothing, where there is none.
+fn contents(entries: &[Entry], path: &str) -> io::Result<Option<Vec<u8>>> {
+    let found = entries.iter().find(|entry| entry.path == path.as_bytes());
+    let Some(Entry { kind: Kind::File(source), .. }) = found else { return Ok(None) };
+    let mut bytes = Vec::new();
+    source.open()?.read_to_end(&mut bytes)?;
+    Ok(Some(bytes))
+}
+
+/// Mode and owner of a file that is put among entries.
+struct Template {
+    mode: u16,
+    uid: u32,
+    gid: u32,
+}
+
+impl Default for Template {
+    fn default() -> Self {
+        Self { mode: 0o644, uid: 0, gid: 0 }
+    }
+}
+
+/// Puts a file among the entries, in place of what is there, with the folders above it.
+fn put(entries: &mut Vec<Entry>, path: &str, template: Template, contents: Vec<u8>) {
+    let mtime = entries.iter().map(|entry| entry.mtime).max().unwrap_or(0);
+    let path = path.as_bytes();
+    let entry = |path: &[u8], Template { mode, uid, gid }: Template, kind| Entry {
+        path: path.to_vec(),
+        mode,
+        uid,
+        gid,
+        mtime,
+        xattrs: Vec::new(),
+        kind,
+    };
+    for folder in std::iter::successors(parent(path), |path| parent(path)) {
+        if !folder.is_empty() && !entries.iter().any(|entry| entry.path == folder) {
+            let mode = Template { mode: 0o755, ..Template::default() };
+            entries.push(entry(folder, mode, Kind::Directory));
+        }
+    }
+    entries.retain(|entry| entry.path != path);
+    entries.push(entry(path, template, Kind::File(Arc::new(InMemory(contents)))));
 }
 
 /// A file that is nowhere on the disk.

@@ -96,10 +96,16 @@ pub struct LockedPackage {
 }
 
 impl LockedPackage {
-    /// How images name it: `name=version`.
+    /// How images name it: `name=version`, and for one that no archive vouches for the beginning of its digest too, since
+    /// anybody may make another file of that version.
     #[must_use]
     pub fn key(&self) -> String {
-        format!("{}={}", self.name, self.version)
+        match self.whence {
+            Whence::Archive { .. } => format!("{}={}", self.name, self.version),
+            Whence::File { .. } | Whence::Url { .. } => {
+                format!("{}={}@{}", self.name, self.version, self.sha256.short())
+            }
+        }
     }
 }
 

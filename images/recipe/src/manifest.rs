@@ -19,6 +19,7 @@ pub(crate) struct Manifest {
     pub(crate) kernel: Option<Kernel>,
     /// Values that strings below take in as `${name}`. `${arch}` is the architecture.
     #[serde(default)]
+    #[schemars(with = "BTreeMap<String, Var>")]
     pub(crate) vars: Vars,
     /// Inputs that their vendors do not let anybody ship: whoever builds puts them into the project.
     #[serde(default)]
@@ -50,7 +51,7 @@ pub(crate) struct Manifest {
 }
 
 /// Values by name.
-pub(crate) type Vars = BTreeMap<String, Var>;
+pub(crate) type Vars = BTreeMap<Spanned<String>, Var>;
 
 /// A value: one text, or one for each architecture.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
@@ -176,6 +177,7 @@ pub(crate) struct Base {
     pub(crate) compression: Option<Spanned<String>>,
     /// Values for this image alone.
     #[serde(default)]
+    #[schemars(with = "BTreeMap<String, Var>")]
     pub(crate) vars: Vars,
     /// What is done to it, in order.
     #[serde(default)]
@@ -206,6 +208,7 @@ pub(crate) struct Overlay {
     pub(crate) compression: Option<Spanned<String>>,
     /// Values for this image alone.
     #[serde(default)]
+    #[schemars(with = "BTreeMap<String, Var>")]
     pub(crate) vars: Vars,
     /// What is done on top of the base, in order.
     #[serde(default)]
@@ -240,6 +243,9 @@ pub(crate) struct Provisioner {
     pub(crate) exclude: Vec<Spanned<String>>,
     /// Package files, with what they depend on.
     pub(crate) debs: Option<Vec<Deb>>,
+    /// Inputs that are not shipped, by their names in `[slot.NAME]`: each becomes a program at that path.
+    #[schemars(with = "Option<BTreeMap<String, String>>")]
+    pub(crate) slots: Option<BTreeMap<Spanned<String>, Spanned<String>>>,
     /// A folder of the project that is laid over the root; everything in it belongs to root.
     #[schemars(with = "Option<String>")]
     pub(crate) files: Option<Spanned<String>>,

@@ -21,6 +21,44 @@ macro_rules! shipped {
     };
 }
 
+/// A part of a recipe that ships, and that a project takes if it wants it.
+#[derive(Debug, Clone, Copy)]
+pub struct Extra {
+    /// The image that it is about.
+    pub name: &'static str,
+    /// Its part of the recipe; it goes behind what is there.
+    pub recipe: &'static str,
+    /// The files that it needs.
+    pub files: &'static [ProjectFile],
+}
+
+macro_rules! extra {
+    ($name:literal $(, $mode:literal $path:literal from $source:literal)*) => {
+        Extra {
+            name: $name,
+            recipe: include_str!(concat!("../../../recipes/extras/", $name, ".toml")),
+            files: &[$(ProjectFile {
+                path: $path,
+                mode: $mode,
+                contents: include_str!(concat!("../../../recipes/extras/", $source)),
+            }),*],
+        }
+    };
+}
+
+/// What `overboot init --with NAME` adds: on-imagebuilder's other images.
+pub const EXTRAS: &[Extra] = &[
+    extra!("base-full"),
+    extra!("secure-erase"),
+    extra!("raid"),
+    extra!("dell-raid"),
+    extra!("intel-flash"),
+    extra!(
+        "quanta-flash",
+        0o755 "overlays/quanta-flash/opt/rc.local.hooks" from "quanta-flash/opt/rc.local.hooks"
+    ),
+];
+
 /// Everything that a new project holds, but its keys. The recipe comes last: without it the folder is no project, and `init`
 /// may be run again.
 pub const FILES: &[ProjectFile] = shipped![

@@ -24,6 +24,8 @@ pub enum Provisioner {
         /// What must not come along.
         exclude: Vec<String>,
     },
+    /// Inputs that are not shipped: the path in the root by the name of the slot.
+    Slots(BTreeMap<String, PathBuf>),
     /// A tree of files that is laid over the root; everything in it belongs to root.
     Files(PathBuf),
     /// A script that runs inside the root.
@@ -43,7 +45,28 @@ impl Provisioner {
         match self {
             Self::Files(path) => Some(path),
             Self::Script(script) | Self::HostScript(script) => Some(&script.path),
-            Self::Packages { .. } | Self::Debs { .. } | Self::Users(_) | Self::Systemd(_) => None,
+            Self::Packages { .. }
+            | Self::Debs { .. }
+            | Self::Slots(_)
+            | Self::Users(_)
+            | Self::Systemd(_) => None,
+        }
+    }
+}
+
+impl Provisioner {
+    /// The slots that it takes something from.
+    pub fn slots(&self) -> Vec<&str> {
+        match self {
+            Self::Slots(slots) => slots.keys().map(String::as_str).collect(),
+            Self::Debs { debs, .. } => debs
+                .iter()
+                .filter_map(|deb| match deb {
+                    Deb::Slot(name) => Some(name.as_str()),
+                    Deb::File(_) | Deb::Url { .. } => None,
+                })
+                .collect(),
+            _ => Vec::new(),
         }
     }
 }

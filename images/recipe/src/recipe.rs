@@ -8,7 +8,7 @@ use overboot_digest::Digest;
 use serde::Serialize;
 
 use crate::diagnostic::Error;
-use crate::provisioner::{Deb, Provisioner};
+use crate::provisioner::Provisioner;
 
 /// A checked recipe.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -219,14 +219,7 @@ impl Base {
 }
 
 fn slots(provision: &[Provisioner]) -> impl Iterator<Item = &str> {
-    let debs = provision.iter().filter_map(|step| match step {
-        Provisioner::Debs { debs, .. } => Some(debs),
-        _ => None,
-    });
-    debs.flatten().filter_map(|deb| match deb {
-        Deb::Slot(name) => Some(name.as_str()),
-        Deb::File(_) | Deb::Url { .. } => None,
-    })
+    provision.iter().flat_map(Provisioner::slots)
 }
 
 /// A file that is not shipped.

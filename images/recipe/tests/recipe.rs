@@ -81,6 +81,31 @@ else:
 }
 
 #[test]
+fn everything_that_ships_is_right_together() {
+    let folder = tempfile::tempdir().unwrap();
+    let extra = project::EXTRAS.iter().flat_map(|extra| extra.files);
+    for file in project::FILES.iter().chain(extra) {
+        let path = folder.path().join(file.path);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        let key = "RWQf6LRCGA9i53mlYecO4IzT51TGPpvWucNSCh1CBM0QTaLn73Y7GFO3";
+        std::fs::write(path, file.contents.replace("@NAME@", "all").replace("@KEY@", key)).unwrap();
+    }
+    let path = folder.path().join(Recipe::FILE);
+    let extras: String = project::EXTRAS.iter().map(|extra| extra.recipe).collect();
+    std::fs::write(&path, std::fs::read_to_string(&path).unwrap() + &extras).unwrap();
+    let recipe = Recipe::load(folder.path()).unwrap();
+    let overlays: Vec<&str> = recipe.overlays.keys().map(String::as_str).collect();
+    let wanted = ["dell-raid", "discovery", "intel-flash", "quanta-flash", "raid", "secure-erase"];
+    assert_eq!(overlays, wanted);
+    assert_eq!(recipe.bases["base-full"].provision, recipe.bases["base"].provision);
+    assert_eq!(recipe.overlays["raid"].slots().collect::<Vec<_>>(), ["storcli"]);
+    assert_eq!(
+        recipe.overlays["raid"].provision.len(),
+        recipe.overlays["discovery"].provision.len() + 1
+    );
+}
+
+#[test]
 fn every_shipped_file_is_written_by_init() {
     let shipped = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../recipes/project");
     let mut found = Vec::new();

@@ -69,6 +69,22 @@ fn lay(
     Ok(())
 }
 
+/// Puts the host's file `source` at `to`, as a program of root's.
+///
+/// # Errors
+/// It cannot be read or written.
+pub fn program(root: &Root, source: &Path, to: &Path, epoch: u64) -> Result<(), Error> {
+    let mut parents = Parents::default();
+    let place = parents.place(root, to)?;
+    let mtime = i64::try_from(epoch).unwrap_or(0);
+    let write = || -> std::io::Result<()> {
+        root::remove(&place)?;
+        std::io::copy(&mut fs_err::File::open(source)?, &mut root::create(&place)?)?;
+        root::set_attributes(&place, false, Attributes { mode: 0o755, uid: 0, gid: 0, mtime })
+    };
+    write().map_err(Error::io("put into the tree", source))
+}
+
 /// Runs the host's file `script` inside the tree, by its own `#!` line, whatever its mode on this host, with the variables
 /// `env` besides the sandbox's.
 ///

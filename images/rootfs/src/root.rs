@@ -311,12 +311,12 @@ impl Root {
         };
         let above = self.folder(parent)?;
         let made = || -> rustix::io::Result<OwnedFd> {
-            match mkdirat(&above, name, Mode::from_raw_mode(0o755)) {
-                Ok(()) | Err(rustix::io::Errno::EXIST) => {}
-                Err(error) => return Err(error),
-            }
-            chmodat(&above, name, Mode::from_raw_mode(0o755), AtFlags::empty())?;
-            self.resolve(path, flags)
+            // What is there and yet leads nowhere is a link to nothing: made through it, a folder could come to stand outside.
+            mkdirat(&above, name, Mode::from_raw_mode(0o755))?;
+            let own = flags | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+            let folder = openat(&above, name, own, Mode::empty())?;
+            rustix::fs::fchmod(&folder, Mode::from_raw_mode(0o755))?;
+            Ok(folder)
         };
         made().map_err(|source| Error::io("make", self.shown(path))(source.into()))
     }
@@ -524,6 +524,22 @@ mod tests {
         drop(at);
         remove_tree(&top).unwrap();
         assert_eq!(fs_err::read_dir(folder.path()).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn nothing_is_made_or_changed_through_a_link_to_nothing() {
+        use std::os::unix::fs::PermissionsExt;
+        let folder = tempfile::tempdir().unwrap();
+        let outside = folder.path().join("outside");
+        fs_err::create_dir(&outside).unwrap();
+        fs_err::set_permissions(&outside, PermissionsExt::from_mode(0o700)).unwrap();
+        let tree = folder.path().join("tree");
+        fs_err::create_dir(&tree).unwrap();
+        std::os::unix::fs::symlink(&outside, tree.join("lock")).unwrap();
+        let root = Root::open(&tree).unwrap();
+        assert!(root.write("lock/x", 0o644, b"").is_err());
+        assert_eq!(fs_err::metadata(&outside).unwrap().permissions().mode() & 0o777, 0o700);
+        assert_eq!(fs_err::read_dir(&outside).unwrap().count(), 0);
     }
 
     #[test]

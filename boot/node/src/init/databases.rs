@@ -28,13 +28,22 @@ pub struct Merged {
     pub trouble: Vec<String>,
 }
 
-/// Gives the files of an unpacked layer the extended attributes (capabilities) that its archive could not carry.
+/// Makes of an unpacked layer what it was before it was written as an archive that anybody can unpack: its files get the
+/// extended attributes (capabilities) that the archive could not carry, and the databases of which it notes the change, and
+/// which the archive has whole for those who cannot read the note, are taken out.
 ///
 /// # Errors
 /// What the layer says cannot be read.
-pub fn restore_attributes(layer: &Path) -> Result<(), Error> {
+pub fn take_back(layer: &Path) -> Result<(), Error> {
     for changes in read(layer)? {
         let folder = open_folder(layer)?;
+        for path in changes.databases.keys().map(Path::new) {
+            let (Some(above), Some(name)) = (path.parent(), path.file_name()) else { continue };
+            let flags = OFlags::RDONLY | OFlags::DIRECTORY;
+            if let Ok(above) = open(&folder, above, flags, ResolveFlags::BENEATH) {
+                let _not_there = rustix::fs::unlinkat(&above, name, rustix::fs::AtFlags::empty());
+            }
+        }
         for (path, attributes) in &changes.attributes {
             let flags = OFlags::RDONLY | OFlags::NONBLOCK;
             let file = open(&folder, Path::new(path), flags, ResolveFlags::BENEATH)
@@ -233,13 +242,16 @@ mod tests {
     #[test]
     fn attributes_come_back() {
         let folder = tempfile::tempdir().unwrap();
-        let mut changes = Changes::none();
+        let mut changes = adding("etc/shells", "/x", "/x");
         let attributes = [("user.note".to_owned(), "0a0b".to_owned())].into();
         changes.attributes.insert("usr/bin/x".to_owned(), attributes);
         let layer = layer(folder.path(), "one", &changes);
         std::fs::create_dir_all(layer.join("usr/bin")).unwrap();
         std::fs::write(layer.join("usr/bin/x"), "").unwrap();
-        restore_attributes(&layer).unwrap();
+        std::fs::create_dir_all(layer.join("etc")).unwrap();
+        std::fs::write(layer.join("etc/shells"), "whole").unwrap();
+        take_back(&layer).unwrap();
+        assert!(!layer.join("etc/shells").exists());
         let mut value = [0; 8];
         let length =
             rustix::fs::getxattr(layer.join("usr/bin/x"), "user.note", &mut value).unwrap();

@@ -66,7 +66,7 @@ impl Layers {
                 )?;
             }
             if let Kept::Folder(folder) = kept
-                && let Err(error) = databases::restore_attributes(folder)
+                && let Err(error) = databases::take_back(folder)
             {
                 trouble.push(error::chain(&error));
             }

@@ -4,6 +4,7 @@ use std::fmt;
 
 use overboot_debian::relation::{Dependency, Operator, Relation};
 use overboot_debian::version::Version;
+use overboot_digest::Digest;
 
 use super::error::ResolveError;
 use super::near;
@@ -21,6 +22,9 @@ pub struct Request {
     pub exclude: Vec<String>,
     /// What is installed already and stays as it is.
     pub base: Vec<Installed>,
+    /// Package files that are meant where their name and version are asked for, although an archive may list another file of
+    /// that version.
+    pub files: Vec<Digest>,
     /// Whether recommended packages are installed too, where they can be.
     pub recommends: bool,
 }
@@ -141,10 +145,16 @@ pub(super) fn asked<'u>(
     if universe.versions(&relation.name).next().is_none() {
         return Err(unknown(universe, &relation.name));
     }
+    let exact = matches!(relation.version, Some((Operator::Equal, _)));
+    let file = universe
+        .versions(&relation.name)
+        .find(|p| request.files.contains(&p.sha256) && relation.admits(Some(&p.version)));
+    if exact && file.is_some() {
+        return Ok(Asked { dependency, chosen: file });
+    }
     if universe.candidate(&relation.name).is_some_and(|p| relation.admits(Some(&p.version))) {
         return Ok(Asked { dependency, chosen: None });
     }
-    let exact = matches!(relation.version, Some((Operator::Equal, _)));
     let chosen = universe.versions(&relation.name).find(|p| relation.admits(Some(&p.version)));
     match chosen {
         Some(package) if exact => Ok(Asked { dependency, chosen: Some(package) }),

@@ -1,6 +1,9 @@
 //! The signed boot set.
 
 use overboot_bootset::{Blob, BootSet, Layer as SetLayer, LayerFormat};
+use overboot_merge::{Clash, clash};
+use overboot_pack::image;
+use overboot_pack::overlay::read_changes;
 use overboot_store::{Artifact, Layer};
 
 use super::artifact::{Made, media_type, publish_layers};
@@ -26,6 +29,27 @@ pub(crate) fn set(context: &Context<'_>, step: &Step, name: &str) -> Result<u64,
     let base = layer(context, Target::Base(parts.base.clone()))?;
     let overlays = parts.overlays.iter().map(|name| layer(context, Target::Overlay(name.clone())));
     let overlays = overlays.collect::<Result<Vec<_>, _>>()?;
+    let mut said = Vec::new();
+    for overlay in &parts.overlays {
+        let path = context
+            .store
+            .blob_path(&find(context, &Target::Overlay(overlay.clone()))?.layer().digest);
+        let image = fs_err::File::open(&path).map_err(Error::io("read", &path))?;
+        said.push((overlay.as_str(), read_changes(overlay, &image::read_entries(image)?)?));
+    }
+    if let Some(clash) = clash(said.iter().map(|(name, changes)| (*name, changes))) {
+        let Clash { kind, one, other } = clash;
+        return Err(Error::told(
+            format!(
+                "overlay/{} has the {kind} {} as number {}, and overlay/{} has {} as {}",
+                one.0, one.1, one.2, other.0, other.1, other.2
+            ),
+            format!(
+                "give it a number of its own in overlay/{}, before the step that brings it: users = [{{ name = \"{}\", uid = …, system = true }}]",
+                other.0, other.1
+            ),
+        ));
+    }
     let mut set = BootSet {
         format: BootSet::FORMAT,
         name: name.to_owned(),

@@ -71,7 +71,8 @@ pub(crate) fn upper(context: &Context<'_>, name: &str) -> Result<PathBuf, Error>
     let [upper, work, merged] = ["upper", "work", "merged"].map(|folder| scratch.join(folder));
     layered::on_top(&lower, &upper, &work, &merged, |root| -> Result<(), Error> {
         // dpkg reads these files in the order of their names (dpkg(1)), the base's before it; a name has no dot.
-        keep_to(root, &format!("overboot-{}", name.replace('.', "-")), &own)?;
+        let file = name.replace('_', "__").replace('.', "_d");
+        keep_to(root, &format!("overboot-{file}"), &own)?;
         provision_all(context, &target, root, &overlay.provision, &filters)?;
         identity::remove(root)?;
         Ok(())
@@ -107,6 +108,19 @@ fn provision_all(
                 log(&format!("files {}", path.display()));
                 provision::files(root, &context.project.folder().join(path), epoch)?;
                 context.unchanged(path)?;
+            }
+            Transaction::Slots(slots) => {
+                for (name, to) in slots {
+                    let Some(slot) = context.recipe.slots.get(name) else { continue };
+                    log(&format!("{} to /{}", slot.file.display(), to.display()));
+                    provision::program(
+                        root,
+                        &context.project.folder().join(&slot.file),
+                        to,
+                        epoch,
+                    )?;
+                    context.unchanged(&slot.file)?;
+                }
             }
             Transaction::Script(script) => {
                 log(&format!("script {}", script.path.display()));

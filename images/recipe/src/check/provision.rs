@@ -1,6 +1,7 @@
 //! The steps of an image.
 
 use std::collections::BTreeMap;
+use std::path::{Component, Path, PathBuf};
 
 use toml::Spanned;
 
@@ -50,6 +51,9 @@ impl Check<'_> {
             kinds.push(Provisioner::Debs { debs, exclude: self.excluded(given) });
             excludes = true;
         }
+        if let Some(taken) = &given.slots {
+            kinds.push(Provisioner::Slots(self.slot_files(taken, slots)));
+        }
         if let Some(files) = &given.files {
             kinds.push(Provisioner::Files(self.file(files, true)));
         }
@@ -71,7 +75,7 @@ impl Check<'_> {
             self.wrong(
                 step.span(),
                 format!("a provisioning step does one thing, and this one names {}", kinds.len()),
-                "write one of `packages`, `debs`, `files`, `script`, `host-script`, `users` or `systemd` in each [[….provision]]",
+                "write one of `packages`, `debs`, `slots`, `files`, `script`, `host-script`, `users` or `systemd` in each [[….provision]]",
             );
             return None;
         }
@@ -133,17 +137,7 @@ impl Check<'_> {
                 Some(Deb::Url { url: checked, sha256: self.digest(sha256)? })
             }
             (None, None, Some(slot)) if deb.sha256.is_none() => {
-                if !slots.contains_key(slot.as_ref()) {
-                    let help = match near(slot.as_ref(), slots.keys().map(String::as_str)).first() {
-                        Some(name) => format!("write \"{name}\""),
-                        None => format!("write [slot.{}], with file and from", slot.as_ref()),
-                    };
-                    self.wrong(
-                        slot.span(),
-                        format!("there is no slot \"{}\"", slot.as_ref()),
-                        help,
-                    );
-                }
+                self.known_slot(slot, slots);
                 Some(Deb::Slot(slot.as_ref().clone()))
             }
             _ => {
@@ -155,6 +149,43 @@ impl Check<'_> {
                 None
             }
         }
+    }
+
+    fn known_slot(&mut self, slot: &Spanned<String>, slots: &BTreeMap<String, Slot>) {
+        if !slots.contains_key(slot.as_ref()) {
+            let help = match near(slot.as_ref(), slots.keys().map(String::as_str)).first() {
+                Some(name) => format!("write \"{name}\""),
+                None => format!("write [slot.{}], with file and from", slot.as_ref()),
+            };
+            self.wrong(slot.span(), format!("there is no slot \"{}\"", slot.as_ref()), help);
+        }
+    }
+
+    fn slot_files(
+        &mut self,
+        taken: &BTreeMap<Spanned<String>, Spanned<String>>,
+        slots: &BTreeMap<String, Slot>,
+    ) -> BTreeMap<String, PathBuf> {
+        let mut files = BTreeMap::new();
+        for (slot, to) in taken {
+            self.known_slot(slot, slots);
+            let text = self.text(to);
+            let parts = text.strip_prefix('/').map(Path::new);
+            let inside = parts.filter(|path| {
+                !path.as_os_str().is_empty()
+                    && path.components().all(|part| matches!(part, Component::Normal(_)))
+            });
+            match inside {
+                Some(path) => {
+                    files.insert(slot.as_ref().clone(), path.to_owned());
+                }
+                None => {
+                    let message = format!("\"{text}\" is not the path of a file in the image");
+                    self.wrong(to.span(), message, "write it from the root: \"/opt/vendor/tool\"");
+                }
+            }
+        }
+        files
     }
 
     fn script(&mut self, path: &Spanned<String>, given: &manifest::Provisioner) -> Script {

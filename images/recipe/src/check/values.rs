@@ -14,6 +14,16 @@ impl Check<'_> {
     /// Sets variables, over those that hold already.
     pub(super) fn define(&mut self, vars: &Vars, architecture: &str) {
         for (name, value) in vars {
+            let fine = name.as_ref().chars().all(|c| c.is_ascii_alphanumeric() || "-_".contains(c));
+            if !fine || name.as_ref() == "arch" || name.as_ref().is_empty() {
+                self.wrong(
+                    name.span(),
+                    format!("\"{}\" cannot be the name of a variable", name.as_ref()),
+                    "write letters, digits, '-' and '_'; arch is the architecture, and taken",
+                );
+                continue;
+            }
+            let name = name.as_ref();
             let text = match value {
                 Var::Text(text) => Some(text.clone()),
                 Var::ByArchitecture(texts) => texts.get(architecture).cloned(),
@@ -95,6 +105,7 @@ impl Check<'_> {
         let text = given.as_ref();
         let fine = text.len() <= 64
             && text.starts_with(|c: char| c.is_ascii_lowercase() || c.is_ascii_digit())
+            && text.ends_with(|c: char| c.is_ascii_lowercase() || c.is_ascii_digit())
             && text
                 .chars()
                 .all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || "-._".contains(c));
@@ -102,7 +113,7 @@ impl Check<'_> {
             self.wrong(
                 given.span(),
                 format!("\"{text}\" cannot be the name of {what}"),
-                "write lower-case letters, digits, '-', '.' and '_', at most 64, a letter or digit first",
+                "write lower-case letters, digits, '-', '.' and '_', at most 64, a letter or digit first and last",
             );
         }
         text.to_owned()
