@@ -9,7 +9,9 @@ use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
 use overboot_merge::{Changes, FOLDER, Form, apply};
-use rustix::fs::{CWD, Dir, Mode, OFlags, ResolveFlags, XattrFlags};
+use rustix::fs::{
+    AtFlags, CWD, Dir, Mode, OFlags, ResolveFlags, XattrFlags, openat, renameat, unlinkat,
+};
 use rustix::io::Errno;
 
 use crate::{Error, error};
@@ -84,19 +86,22 @@ pub fn merge(layers: &[PathBuf], root: &Path) -> Result<Merged, Error> {
     for (path, deltas) in deltas {
         let Some(form) = Form::of(&path) else { continue };
         let write = || -> io::Result<()> {
-            let before = match open(&root, Path::new(&path), OFlags::RDONLY, ResolveFlags::IN_ROOT)
-            {
-                Ok(file) => read_text(file)?,
-                Err(Errno::NOENT) => String::new(),
+            let database = Path::new(&path);
+            let flags = OFlags::RDONLY | OFlags::NONBLOCK;
+            let (before, was) = match open(&root, database, flags, ResolveFlags::IN_ROOT) {
+                Ok(file) => {
+                    let was = rustix::fs::fstat(&file)?;
+                    (read_text(file)?, Some(was))
+                }
+                Err(Errno::NOENT) => (String::new(), None),
                 Err(errno) => return Err(errno.into()),
             };
             let after = deltas.iter().fold(before, |text, delta| apply(form, &text, delta));
-            let mode = if Form::is_secret(&path) { 0o600 } else { 0o644 };
-            let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::TRUNC | OFlags::CLOEXEC;
-            let mode = Mode::from_raw_mode(mode);
-            let file =
-                rustix::fs::openat2(&root, path.as_str(), flags, mode, ResolveFlags::IN_ROOT)?;
-            std::fs::File::from(file).write_all(after.as_bytes())
+            let mode = was.map_or(if Form::is_secret(&path) { 0o600 } else { 0o644 }, |was| {
+                was.st_mode & 0o7777
+            });
+            let owner = was.map(|was| (was.st_uid, was.st_gid));
+            replace(&root, database, after.as_bytes(), mode, owner)
         };
         match write() {
             Ok(()) => merged.databases += 1,
@@ -104,6 +109,35 @@ pub fn merge(layers: &[PathBuf], root: &Path) -> Result<Merged, Error> {
         }
     }
     Ok(merged)
+}
+
+/// Writes `path` of `root` aside and renames: where there is no room for the new one, the old one stays.
+fn replace(
+    root: &OwnedFd,
+    path: &Path,
+    bytes: &[u8],
+    mode: u32,
+    owner: Option<(u32, u32)>,
+) -> io::Result<()> {
+    const ASIDE: &str = ".overboot-merged";
+    let (above, name) = (path.parent().unwrap_or(path), path.file_name().unwrap_or_default());
+    let folder = open(root, above, OFlags::RDONLY | OFlags::DIRECTORY, ResolveFlags::IN_ROOT)?;
+    let _absent = unlinkat(&folder, ASIDE, AtFlags::empty());
+    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
+    let mut file = std::fs::File::from(openat(&folder, ASIDE, flags, Mode::from_raw_mode(0o600))?);
+    let mut write = || -> io::Result<()> {
+        file.write_all(bytes)?;
+        if let Some((user, group)) = owner {
+            std::os::unix::fs::fchown(&file, Some(user), Some(group))?;
+        }
+        rustix::fs::fchmod(&file, Mode::from_raw_mode(mode))?;
+        Ok(renameat(&folder, ASIDE, &folder, name)?)
+    };
+    let written = write();
+    if written.is_err() {
+        let _absent = unlinkat(&folder, ASIDE, AtFlags::empty());
+    }
+    written
 }
 
 /// All that a layer says; nothing for one that is no overlay of ours.
@@ -153,7 +187,7 @@ fn read_text(file: OwnedFd) -> io::Result<String> {
 
 fn open_folder(path: &Path) -> Result<OwnedFd, Error> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    rustix::fs::openat(CWD, path, flags, Mode::empty())
+    openat(CWD, path, flags, Mode::empty())
         .map_err(Error::system(format!("open {}", path.display())))
 }
 
@@ -197,13 +231,18 @@ mod tests {
 
     #[test]
     fn layers_add_up_and_modes_stay() {
-        use std::os::unix::fs::PermissionsExt;
+        use std::os::unix::fs::{MetadataExt, PermissionsExt};
         let folder = tempfile::tempdir().unwrap();
         let root = folder.path().join("root");
         std::fs::create_dir_all(root.join("etc")).unwrap();
         std::fs::write(root.join("etc/shadow"), "root:*:::::::\n").unwrap();
-        std::fs::set_permissions(root.join("etc/shadow"), PermissionsExt::from_mode(0o640))
-            .unwrap();
+        let shadow = root.join("etc/shadow");
+        // Of another group, where whoever runs this may do so.
+        let _mine = std::os::unix::fs::chown(&shadow, None, Some(42));
+        std::fs::set_permissions(&shadow, PermissionsExt::from_mode(0o640)).unwrap();
+        let mut old = std::fs::File::open(&shadow).unwrap();
+        let owner = |metadata: std::fs::Metadata| (metadata.uid(), metadata.gid());
+        let owned = owner(old.metadata().unwrap());
         let mut one = adding("etc/shadow", "a", "a:!:::::::");
         one.libraries = true;
         let layers = [
@@ -214,10 +253,15 @@ mod tests {
         std::fs::create_dir(&layers[0]).unwrap();
         let merged = merge(&layers, &root).unwrap();
         assert_eq!(merged, Merged { databases: 1, libraries: true, trouble: Vec::new() });
-        let text = std::fs::read_to_string(root.join("etc/shadow")).unwrap();
+        let text = std::fs::read_to_string(&shadow).unwrap();
         assert_eq!(text, "root:*:::::::\na:!:::::::\nb:!:::::::\n");
-        let mode = std::fs::metadata(root.join("etc/shadow")).unwrap().permissions().mode();
-        assert_eq!(mode & 0o7777, 0o640);
+        let now = std::fs::metadata(&shadow).unwrap();
+        assert_eq!((now.permissions().mode() & 0o7777, owner(now)), (0o640, owned));
+        // The old one was whole until the new one was.
+        let mut text = String::new();
+        old.read_to_string(&mut text).unwrap();
+        assert_eq!(text, "root:*:::::::\n");
+        assert_eq!(std::fs::read_dir(root.join("etc")).unwrap().count(), 1);
     }
 
     #[test]
@@ -225,18 +269,34 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let root = folder.path().join("root");
         std::fs::create_dir_all(&root).unwrap();
-        // The root's own link must not lead out of it, and a link in a layer is not followed.
+        // The root's own link must not lead out of it.
         std::os::unix::fs::symlink("/etc", root.join("etc")).unwrap();
-        let other = folder.path().join("secret.json");
-        std::fs::write(&other, Changes::none().to_bytes()).unwrap();
-        let linked = folder.path().join("linked");
-        std::fs::create_dir_all(linked.join("usr/lib/overboot")).unwrap();
-        std::os::unix::fs::symlink(folder.path(), linked.join(FOLDER)).unwrap();
-        let layers = [layer(folder.path(), "one", &adding("etc/shells", "/x", "/x")), linked];
-        let merged = merge(&layers, &root).unwrap();
+        let one = layer(folder.path(), "one", &adding("etc/shells", "/x", "/x"));
+        let merged = merge(&[one], &root).unwrap();
         assert_eq!(merged.databases, 0);
         assert!(merged.trouble[0].contains("etc/shells"), "{:?}", merged.trouble);
         assert!(!std::fs::read_to_string("/etc/shells").unwrap_or_default().contains("/x\n"));
+    }
+
+    #[test]
+    fn a_link_in_a_layer_is_not_followed() {
+        let folder = tempfile::tempdir().unwrap();
+        let root = folder.path().join("root");
+        std::fs::create_dir_all(root.join("etc")).unwrap();
+        std::fs::write(root.join("etc/shells"), "/bin/sh\n").unwrap();
+        // What a layer would be believed to say is outside of it.
+        let said = layer(folder.path(), "said", &adding("etc/shells", "/x", "/x"));
+        let [to_folder, to_file] = ["to-folder", "to-file"].map(|name| folder.path().join(name));
+        std::fs::create_dir_all(to_folder.join(FOLDER).parent().unwrap()).unwrap();
+        std::os::unix::fs::symlink(said.join(FOLDER), to_folder.join(FOLDER)).unwrap();
+        std::fs::create_dir_all(to_file.join(FOLDER)).unwrap();
+        let link = to_file.join(FOLDER).join("a.json");
+        std::os::unix::fs::symlink(said.join(changes_path("said")), link).unwrap();
+        let merged = merge(&[to_folder, to_file], &root).unwrap();
+        assert_eq!(merged.databases, 0, "{merged:?}");
+        assert_eq!(std::fs::read_to_string(root.join("etc/shells")).unwrap(), "/bin/sh\n");
+        // Without the links it would be.
+        assert_eq!(merge(&[said], &root).unwrap().databases, 1);
     }
 
     #[test]
