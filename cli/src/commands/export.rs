@@ -95,7 +95,10 @@ fn cpio_gz(
         Ok(())
     })?;
     if !lost.is_empty() {
-        printer.note(format!("cpio has no capabilities: {} lost theirs.", lost.join(", ")));
+        let lost = lost.join(", ");
+        printer.note(format!(
+            "cpio has no capabilities: only overboot's own init gives {lost} theirs back."
+        ));
     }
     printer.json(&serde_json::json!({"event": "exported", "file": file, "size": bytes, "lost_capabilities": lost}));
     printer.result(format!("{}  {}", file.display(), size(bytes)));
@@ -110,13 +113,36 @@ fn write(
     printer: &Printer,
 ) -> Result<()> {
     let layer = artifact.manifest.layers.get(layer).context("the artifact lacks a part")?;
-    let mut blob = fs_err::File::open(store.blob_path(&layer.digest))?;
+    // What is told of the file is what is in it.
     aside::write(file, |out| {
-        std::io::copy(&mut blob, out)
-            .with_context(|| format!("cannot write {}", file.display()))?;
-        Ok(())
+        Ok(store.copy_blob(&artifact.target, layer.descriptor(), file, out)?)
     })?;
     printer.json(&serde_json::json!({"event": "exported", "file": file, "size": layer.size, "digest": layer.digest}));
     printer.result(format!("{}  {}  {}", file.display(), size(layer.size), layer.digest));
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use overboot_store::{ArtifactManifest, Layer};
+
+    #[test]
+    fn what_is_damaged_is_not_exported() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::open_or_create(folder.path().join("store")).unwrap();
+        let layer = Layer::new("x/y", store.put_bytes(b"content").unwrap());
+        let artifact = store.publish("base/base", &ArtifactManifest::new("x/z", layer)).unwrap();
+        let printer = Printer::new(false);
+        let file = folder.path().join("base.squashfs");
+        write(&store, &artifact, 0, &file, &printer).unwrap();
+        assert_eq!(std::fs::read(&file).unwrap(), b"content");
+
+        std::fs::write(store.blob_path(&artifact.layer().digest), b"cOntent").unwrap();
+        let error = write(&store, &artifact, 0, &file, &printer).unwrap_err();
+        assert!(error.to_string().starts_with("base/base needs "), "{error}");
+        assert_eq!(std::fs::read(&file).unwrap(), b"content", "what was there stays");
+        let files = std::fs::read_dir(folder.path()).unwrap().count();
+        assert_eq!(files, 2, "nothing else is left");
+    }
 }

@@ -14,7 +14,8 @@ use crate::plan::Target;
 /// restores, since the format has none.
 ///
 /// # Errors
-/// [`Error::Told`] if the recipe has no such overlay, or the store not yet it and its base; what packing fails with.
+/// [`Error::Told`] if the recipe has no such overlay, or the store not yet it and its base; a damaged image, and what
+/// packing fails with.
 pub fn overlay_cpio_gz(
     store: &Store,
     recipe: &Recipe,
@@ -42,6 +43,8 @@ fn entries(store: &Store, target: &Target) -> Result<Vec<Entry>, Error> {
             help: format!("run `overboot build {target}`"),
         });
     };
+    // What is damaged may read as an image of something else.
+    store.check_blob(&artifact.target, artifact.layer().descriptor())?;
     let path = store.blob_path(&artifact.layer().digest);
     let image = fs_err::File::open(&path).map_err(Error::io("read", &path))?;
     Ok(image::read_entries(image)?)

@@ -1,11 +1,11 @@
 //! The store itself: open, publish, look up, collect.
 
 use std::collections::HashSet;
-use std::io::Write;
+use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
-use overboot_digest::Digest;
+use overboot_digest::{Digest, HashingReader};
 
 use crate::blob::is_partial;
 use crate::files::{Lock, read_document, replace};
@@ -121,6 +121,43 @@ impl Store {
     #[must_use]
     pub fn has_blob(&self, blob: Descriptor) -> bool {
         self.blob_state(blob).is_none()
+    }
+
+    /// Reads all of a blob that `target` needs: is its content what its name says?
+    ///
+    /// # Errors
+    /// [`Error::Blob`] where it is not, or is not there; [`Error::File`].
+    pub fn check_blob(&self, target: &str, blob: Descriptor) -> Result<(), Error> {
+        self.copy_blob(target, blob, &self.dir, std::io::sink())
+    }
+
+    /// Copies a blob that `target` needs to `out`, which is the file `to`. After an error, what was written is not to be used.
+    ///
+    /// # Errors
+    /// As [`Store::check_blob`]; [`Error::DiskFull`].
+    pub fn copy_blob(
+        &self,
+        target: &str,
+        blob: Descriptor,
+        to: &Path,
+        mut out: impl Write,
+    ) -> Result<(), Error> {
+        let broken = |state| Error::Blob { target: target.to_owned(), digest: blob.digest, state };
+        if let Some(state) = self.blob_state(blob) {
+            return Err(broken(state));
+        }
+        let path = self.blob_path(&blob.digest);
+        let file = fs_err::File::open(&path).map_err(Error::read(&path))?;
+        let mut content = HashingReader::new(file);
+        let mut buffer = vec![0; 128 << 10];
+        loop {
+            let read = content.read(&mut buffer).map_err(Error::read(&path))?;
+            if read == 0 {
+                break;
+            }
+            out.write_all(&buffer[..read]).map_err(Error::write(to))?;
+        }
+        if content.finish().0 == blob.digest { Ok(()) } else { Err(broken("damaged")) }
     }
 
     /// Names the artifact `target`: at once for everybody, or not at all. What had that name loses it and stays as a blob

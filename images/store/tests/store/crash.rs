@@ -4,7 +4,7 @@ use std::fs;
 use std::io::Write;
 
 use overboot_digest::Digest;
-use overboot_store::{Descriptor, Error, Problem, Store};
+use overboot_store::{Artifact, Descriptor, Error, Problem, Store};
 
 use crate::{manifest, new};
 
@@ -65,6 +65,14 @@ fn damage_is_found_told_once_and_healed_by_storing_again() {
     assert_eq!(problems[1], Problem::Stray { path: stray });
     assert!(texts[2].starts_with("b is incomplete") && texts[2].ends_with("missing"), "{texts:?}");
 
+    let state = |artifact: &Artifact| match store
+        .check_blob(&artifact.target, artifact.layer().descriptor())
+    {
+        Err(Error::Blob { state, .. }) => Some(state),
+        other => other.map(|()| None).unwrap(),
+    };
+    let b = store.get("b").unwrap().unwrap();
+    assert_eq!((state(&artifact), state(&b)), (Some("damaged"), Some("missing")));
     // What is damaged can be put out of the way; then it is missing.
     let aside = store.set_aside(&problems[0]).unwrap().unwrap();
     assert_eq!(fs::read(&aside).unwrap(), b"cOntent");
@@ -76,6 +84,7 @@ fn damage_is_found_told_once_and_healed_by_storing_again() {
     store.put_bytes(b"of b").unwrap();
     // Healed in between, it stays where it is.
     assert_eq!(store.set_aside(&problems[0]).unwrap(), None);
+    assert_eq!(state(&artifact), None);
     assert_eq!(store.verify().unwrap().len(), 1);
     store.set_aside(&problems[1]).unwrap();
     assert_eq!(store.verify().unwrap(), []);
