@@ -12,7 +12,8 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::Result;
-use clap::{Args, CommandFactory, Parser, Subcommand};
+use clap::builder::Resettable;
+use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use printer::Printer;
 
@@ -71,12 +72,12 @@ enum Command {
 }
 
 fn main() -> ExitCode {
+    let mut command = Cli::command();
     if std::env::args_os().len() < 2 {
-        // Nothing was asked for. (With a default from the environment, clap would not notice.)
-        let _ = Cli::command().print_help();
-        return ExitCode::from(2);
+        // Nothing was asked for: clap gives help, unless a default from the environment looks like an argument.
+        command = command.mut_arg("cache", |cache| cache.env(Resettable::Reset));
     }
-    let cli = Cli::parse();
+    let cli = Cli::from_arg_matches(&command.get_matches()).unwrap_or_else(|error| error.exit());
     let printer = Printer::new(cli.global.json);
     match run(cli, &printer) {
         Ok(code) => code,

@@ -13,6 +13,7 @@ pub(crate) struct Args {}
 pub(crate) fn run(_args: &Args, printer: &Printer) -> Result<ExitCode> {
     let schema = overboot_recipe::schema();
     printer.result(schema.trim_end());
-    printer.json(&serde_json::from_str::<serde_json::Value>(&schema)?);
+    let schema: serde_json::Value = serde_json::from_str(&schema)?;
+    printer.json(&serde_json::json!({"event": "schema", "schema": schema}));
     Ok(ExitCode::SUCCESS)
 }
