@@ -31,3 +31,27 @@ fn the_schema_is_an_event_for_programs_and_a_schema_for_editors() {
     let event: serde_json::Value = serde_json::from_slice(&output).unwrap();
     assert_eq!(event, serde_json::json!({"event": "schema", "schema": schema}));
 }
+
+#[test]
+fn a_new_project_leaves_what_is_in_its_folder_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    let project = folder.path().join("project");
+    std::fs::create_dir(&project).unwrap();
+    std::fs::write(project.join("overboot.new"), "mine").unwrap();
+    let init = || overboot(&["init", project.to_str().unwrap()]);
+    let output = init();
+    assert!(output.status.success(), "{output:?}");
+    assert_eq!(std::fs::read_to_string(project.join("overboot.new")).unwrap(), "mine");
+    // Interrupted before its last file, it goes on.
+    let recipe = project.join("overboot.toml");
+    let whole = std::fs::read(&recipe).unwrap();
+    std::fs::remove_file(&recipe).unwrap();
+    assert!(init().status.success());
+    assert_eq!(std::fs::read(&recipe).unwrap(), whole);
+    // A link is somebody's too, wherever it leads.
+    std::fs::remove_file(&recipe).unwrap();
+    std::os::unix::fs::symlink(folder.path().join("nowhere"), &recipe).unwrap();
+    let output = init();
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    assert!(!folder.path().join("nowhere").exists() && recipe.is_symlink());
+}

@@ -1,6 +1,5 @@
 //! `overboot init`: a commented project that builds as it is.
 
-use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -8,6 +7,7 @@ use anyhow::{Context, Result};
 use overboot_build::signing::{self, Signer};
 use overboot_recipe::{Recipe, project};
 
+use super::aside;
 use crate::Global;
 use crate::printer::Printer;
 use crate::told::told;
@@ -81,10 +81,10 @@ pub(crate) fn run(global: &Global, args: &Args, printer: &Printer) -> Result<Exi
         if let Some(parent) = path.parent() {
             fs_err::create_dir_all(parent)?;
         }
-        let aside = path.with_extension("new");
-        fs_err::write(&aside, contents(file, &signer.public()))?;
-        fs_err::set_permissions(&aside, std::fs::Permissions::from_mode(file.mode))?;
-        fs_err::rename(&aside, &path)?;
+        // One that is there is the same, see above.
+        if !path.exists() {
+            aside::create(&path, file.mode, contents(file, &signer.public()).as_bytes())?;
+        }
     }
     printer.json(&serde_json::json!({
         "event": "initialised", "project": folder, "name": name, "key": signer.public(),
