@@ -17,8 +17,8 @@ use crate::error::Error;
 use crate::event::Event;
 use crate::plan::Target;
 use crate::project::Project;
-use crate::sources;
 use crate::transactions::{Packages, transactions};
+use crate::{inputs, sources};
 
 /// The package that holds the network boot loaders.
 pub(crate) const LOADERS: &str = "ipxe";
@@ -53,7 +53,19 @@ pub fn is_current(project: &Project, recipe: &Recipe, lock: &Lock) -> Result<boo
             || !debs::missing(project, recipe, target).is_empty()
             || lock.images.contains_key(&target.to_string())
     });
-    Ok(whole && lock.wanted == wanted(project, recipe)?)
+    if !whole || lock.wanted != wanted(project, recipe)? {
+        return Ok(false);
+    }
+    // A file that is there is the one that was locked; one that is not there may be at a colleague's.
+    for package in &lock.packages {
+        if let Whence::File { file } = &package.whence
+            && project.folder().join(file).exists()
+            && inputs::source(&project.folder().join(file))? != package.sha256
+        {
+            return Ok(false);
+        }
+    }
+    Ok(true)
 }
 
 /// Asks the archive which packages the recipe means today.
