@@ -195,6 +195,10 @@ fn read_class<Header: FileHeader<Endian = Endianness>>(bytes: &[u8]) -> Option<E
 
 #[cfg(test)]
 mod tests {
+    use std::process::Command;
+
+    use overboot_testkit::program::run;
+    use overboot_testkit::require;
     use proptest::prelude::*;
 
     use super::*;
@@ -222,6 +226,53 @@ mod tests {
         assert!(library.versions.contains("GLIBC_2.34"));
         assert_eq!(library.symbols, BTreeSet::new(), "all of its symbols have versions");
         assert_eq!(library.machine, elf.program.machine);
+    }
+
+    /// What binutils reads of the same files.
+    #[test]
+    fn readelf_says_the_same() {
+        if !require::program("readelf") {
+            return;
+        }
+        let maps = std::fs::read_to_string("/proc/self/maps").unwrap();
+        let files: BTreeSet<&str> =
+            maps.split_whitespace().filter(|word| word.starts_with('/')).collect();
+        let mut seen = 0;
+        for path in files {
+            let Some(elf) = std::fs::read(path).ok().and_then(|bytes| read(&bytes)) else {
+                continue;
+            };
+            let said = run(Command::new("readelf").args(["-dVW", path]).env("LC_ALL", "C"));
+            let mut needed = Vec::new();
+            let mut versions: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+            let mut defined = BTreeSet::new();
+            let mut of = None;
+            for line in said.lines() {
+                let words: Vec<&str> = line.split_whitespace().collect();
+                let after = |word: &str| {
+                    let at = words.iter().position(|other| *other == word)?;
+                    words.get(at + 1).map(|name| (*name).to_owned())
+                };
+                if words.get(1) == Some(&"(NEEDED)") {
+                    needed.push(words[4].trim_matches(['[', ']']).to_owned());
+                } else if line.contains("File: ") {
+                    of = after("File:");
+                } else if let (true, Some(name)) = (line.contains("Index: "), after("Name:")) {
+                    if !line.contains("Flags: BASE") {
+                        defined.insert(name);
+                    }
+                } else if let (Some(of), Some(name)) = (&of, after("Name:")) {
+                    versions.entry(of.clone()).or_default().insert(name);
+                }
+            }
+            assert_eq!(elf.program.libraries, needed, "{path}");
+            assert_eq!(elf.program.versions, versions, "{path}");
+            if let Some(library) = elf.library {
+                assert_eq!(library.versions, defined, "{path}");
+            }
+            seen += 1;
+        }
+        assert!(seen >= 3, "this program, the C library and the loader");
     }
 
     #[test]
