@@ -21,6 +21,9 @@ const RESET_WITHIN: Duration = Duration::from_secs(20);
 /// reads the boot order (seabios: `handle_resume32`, "Attempting a hard reboot"). Other firmware does not, which
 /// nobody can see from outside: this is how long we wait for it.
 const FIRMWARE_RESET_WITHIN: Duration = Duration::from_secs(4);
+/// How many resets of the firmware's own are waited for: its three ways of resetting (keyboard controller, PCI, triple fault),
+/// twice. A guest that does nothing but reset is not waited for.
+const FIRMWARE_RESETS: usize = 6;
 
 /// Where devices with an id (`-device …,id=net0`) and without one are found.
 const DEVICE_PARENTS: [&str; 2] = ["/machine/peripheral", "/machine/peripheral-anon"];
@@ -84,9 +87,14 @@ impl Qemu {
             qmp.execute("cont", json!({})).await?;
         }
         if let Some(order) = restore.as_ref() {
-            match qmp.wait_event("RESET", FIRMWARE_RESET_WITHIN).await {
-                Ok(_) | Err(Error::Timeout { .. }) => {}
-                Err(other) => return Err(other),
+            // It may reset more than once: it asks the machine in several ways in a row, and each that is heard before the
+            // processor stops is one. Only when none has come for a while has it gone on to boot.
+            for _ in 0..FIRMWARE_RESETS {
+                match qmp.wait_event("RESET", FIRMWARE_RESET_WITHIN).await {
+                    Ok(_) => {}
+                    Err(Error::Timeout { .. }) => break,
+                    Err(other) => return Err(other),
+                }
             }
             // The firmware's copy of the boot order was written by the reset: what is set now counts from the next.
             write_boot_order(&mut qmp, order).await?;
