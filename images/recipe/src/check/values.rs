@@ -103,12 +103,8 @@ impl Check<'_> {
     /// Names that become file names, artifact names and words of the kernel command line.
     pub(super) fn name(&mut self, what: &str, given: &Spanned<String>) -> String {
         let text = given.as_ref();
-        let fine = text.len() <= 64
-            && text.starts_with(|c: char| c.is_ascii_lowercase() || c.is_ascii_digit())
-            && text.ends_with(|c: char| c.is_ascii_lowercase() || c.is_ascii_digit())
-            && text
-                .chars()
-                .all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || "-._".contains(c));
+        let end = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit();
+        let fine = is_plain(text, 64) && text.starts_with(end) && text.ends_with(end);
         if !fine {
             self.wrong(
                 given.span(),
@@ -122,11 +118,8 @@ impl Check<'_> {
     /// A user or group, as useradd(8) takes them; system groups of packages begin with `_`.
     pub(super) fn account(&mut self, what: &str, given: &Spanned<String>) -> String {
         let text = self.text(given);
-        let fine = text.len() <= 32
-            && text.starts_with(|c: char| c.is_ascii_lowercase() || c == '_')
-            && text
-                .chars()
-                .all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || "-._".contains(c));
+        let fine =
+            is_plain(&text, 32) && text.starts_with(|c: char| c.is_ascii_lowercase() || c == '_');
         if !fine {
             self.wrong(
                 given.span(),
@@ -205,4 +198,10 @@ impl Check<'_> {
         }
         parsed
     }
+}
+
+/// Lower-case letters, digits, `-`, `.` and `_`, and no more of them than `longest`.
+fn is_plain(text: &str, longest: usize) -> bool {
+    let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || "-._".contains(c);
+    text.len() <= longest && text.chars().all(plain)
 }
