@@ -177,6 +177,10 @@ fn scripts_have_an_environment_inside_and_outside() {
 greeting = "hello"
 machine = { amd64 = "this one", arm64 = "another" }
 
+[slot.nail]
+file = "vendor/nail"
+from = "From the smith."
+
 [overlay.scripted]
 base = "base"
 vars = { greeting = "good day" }
@@ -186,6 +190,8 @@ env = { GREETING = "${greeting}", MACHINE = "${machine} ($$5)" }
 [[overlay.scripted.provision]]
 host-script = "outside.sh"
 env = { GREETING = "${greeting}" }
+[[overlay.scripted.provision]]
+slots = { nail = "/opt/bin/nail" }
 [[overlay.scripted.provision]]
 script = "never.sh"
 architectures = ["arm64"]
@@ -200,12 +206,14 @@ files = "more"
     put(&small, "inside.sh", 0o644, b"#!/bin/sh\necho \"$GREETING $MACHINE\" > /etc/inside\n");
     put(&small, "outside.sh", 0o755, b"#!/bin/sh\necho \"$GREETING $1\" > \"$ROOT/etc/outside\"\n");
     put(&small, "more/etc/more", 0o600, b"more");
+    put(&small, "vendor/nail", 0o600, b"nail");
     small.project.succeed(&["build", "overlay/scripted", "overlay/child"]);
     assert_eq!(text(&small, "overlay/scripted", "etc/inside"), "good day this one ($5)\n");
     let outside = text(&small, "overlay/scripted", "etc/outside");
     assert!(outside.starts_with("good day /") && outside.contains("merged"), "{outside}");
     assert_eq!(text(&small, "overlay/child", "etc/inside"), "hi this one ($5)\n");
     assert_eq!(text(&small, "overlay/child", "etc/more"), "more");
+    assert_eq!(text(&small, "overlay/child", "opt/bin/nail"), "nail");
     // What a script prints, and an environment, are inputs: another greeting, another image.
     let path = small.project.folder.join("overboot.toml");
     let recipe = fs::read_to_string(&path).unwrap();
