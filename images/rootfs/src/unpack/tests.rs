@@ -1,5 +1,5 @@
 //! Packages made for trouble, unpacked by us and by dpkg: the same tree, the same database.
-#![allow(clippy::unwrap_used, clippy::print_stderr, reason = "a test may panic and print")]
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 use std::collections::BTreeMap;
 use std::os::unix::ffi::OsStrExt;
@@ -8,6 +8,7 @@ use std::path::Path;
 use std::process::Command;
 
 use overboot_testkit::archive::Deb;
+use overboot_testkit::require;
 
 use super::unpack;
 use crate::dpkg;
@@ -54,9 +55,7 @@ fn tree(at: &Path, prepare: &dyn Fn(&Root)) -> Root {
 
 /// Unpacks `debs` in order, by us and by dpkg, and compares all but what the two note about themselves.
 fn same_as_dpkg(debs: &[Deb], prepare: &dyn Fn(&Root)) {
-    if !rustix::process::geteuid().is_root() {
-        assert!(std::env::var("CI").is_err(), "needs root");
-        eprintln!("skipped: needs root, to own files as packages say");
+    if !require::root() {
         return;
     }
     let folder = tempfile::tempdir().unwrap();
