@@ -235,7 +235,8 @@ impl Repository {
         // `0-1023`: both ends are there.
         let range = text(&response, &header::RANGE);
         let last = range.as_deref().and_then(|range| range.split_once('-'));
-        let last = last.and_then(|(_, last)| last.parse::<u64>().ok());
+        // `0-0` is what Debian's registry says of one byte, and of none: it tells nothing.
+        let last = last.and_then(|(_, last)| last.parse::<u64>().ok()).filter(|last| *last > 0);
         Ok(last.and_then(|last| last.checked_add(1)).zip(location(&response).map(str::to_owned)))
     }
 }
