@@ -35,7 +35,7 @@ pub(crate) fn run(global: &Global, args: &Args, printer: &Printer) -> Result<Exi
     let keys: Result<Vec<_>, _> =
         recipe.project.trust.iter().map(|key| PublicKey::parse(key)).collect();
     let keys = keys?;
-    let options = args.registry.options(global)?;
+    let options = args.registry.online(global)?;
     let repository = Repository::open(&args.repository, Access::Pull, &options)?;
     let store = project.store()?;
     let pull = Pull {

@@ -28,7 +28,7 @@ pub(crate) struct Args {
 pub(crate) fn run(global: &Global, args: &Args, printer: &Printer) -> Result<ExitCode> {
     let (project, _) = project::open(global)?;
     let store = project::store(&project)?;
-    let options = args.registry.options(global)?;
+    let options = args.registry.online(global)?;
     let name = args.repository.name();
     let repository = Repository::open(&args.repository, Access::Push, &options)?;
     let push = Push {

@@ -1,4 +1,4 @@
-//! What `push` and `pull` have in common: where the registry is, and who we are to it.
+//! What all who speak to registries have in common: where a registry is, and who we are to it.
 
 use std::io::Read;
 use std::path::PathBuf;
@@ -34,10 +34,15 @@ pub(crate) struct RegistryArgs {
 }
 
 impl RegistryArgs {
-    pub(crate) fn options(&self, global: &Global) -> Result<Options> {
+    /// For those who cannot do without a registry.
+    pub(crate) fn online(&self, global: &Global) -> Result<Options> {
         if global.offline {
             return Err(told("a registry needs the network", "leave out --offline"));
         }
+        self.options()
+    }
+
+    pub(crate) fn options(&self) -> Result<Options> {
         let credentials = match (&self.username, &self.auth_file) {
             (Some(username), _) => {
                 let (username, password) = (username.clone(), password()?);
@@ -72,7 +77,8 @@ fn password() -> Result<String> {
 
 /// A repository and what its tags begin with.
 pub(crate) fn repository(text: &str) -> Result<Address, String> {
-    let address: Address = text.parse().map_err(|error: overboot_registry::Error| {
+    let address: Address = text.parse().map_err(|error| {
+        let error = overboot_registry::Error::Address(error);
         let hint = error.hint().unwrap_or_default();
         format!("{error}. {hint}")
     })?;

@@ -10,13 +10,8 @@ use overboot_digest::Digest;
 #[non_exhaustive]
 pub enum Error {
     /// Not an address of a registry.
-    #[error("\"{text}\" is no address in a registry: {reason}")]
-    Address {
-        /// What was given.
-        text: String,
-        /// What is wrong with it.
-        reason: String,
-    },
+    #[error(transparent)]
+    Address(#[from] overboot_oci::Error),
     /// Nobody answers.
     #[error("the registry {host} cannot be reached")]
     Unreachable {
@@ -242,7 +237,7 @@ impl Error {
     #[must_use]
     pub fn hint(&self) -> Option<String> {
         let text = match self {
-            Self::Address { .. } => "Write it as registry.example.com/team/images.",
+            Self::Address(_) => "Write it as registry.example.com/team/images.",
             Self::Unreachable { .. } => "Check the host, its port, and the network.",
             Self::Certificate { .. } => {
                 "Where the registry has a certificate of your own authority, name that authority's file with --ca FILE."

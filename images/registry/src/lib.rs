@@ -10,7 +10,6 @@
 //! A registry is hostile until its bytes have the digest that was asked for: what it sends is bounded, checked while it streams,
 //! and gets its name only when it is whole. This crate must not know: recipes, how an image is made, how anything is shown.
 
-mod address;
 mod connection;
 mod credentials;
 mod document;
@@ -25,11 +24,11 @@ mod set;
 pub mod tag;
 mod transfer;
 
-pub use address::Address;
 pub use connection::{Access, Options};
 pub use credentials::{Credentials, Login};
 pub use error::Error;
 pub use event::Event;
+pub use overboot_oci::Address;
 pub use pull::{Pull, pull};
 pub use push::{Push, push};
 pub use repository::Repository;

@@ -5,8 +5,9 @@
 //! projects, or versions of one, apart in one repository: `v1-base-base`. It may not begin as a target does, so that a tag has one
 //! meaning: `base-kernel` is the base `kernel`, and not the kernel with the prefix `base`.
 
+use overboot_oci::address::{LONGEST_TAG, is_tag};
+
 use crate::Error;
-use crate::address::{LONGEST_TAG, is_tag};
 
 /// Kinds that are targets by themselves.
 const ALONE: [&str; 2] = ["kernel", "ipxe"];

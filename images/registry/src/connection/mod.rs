@@ -12,13 +12,13 @@ use std::path::PathBuf;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
+use overboot_oci::address::is_loopback;
 use serde::Deserialize;
 use tracing::debug;
 use ureq::config::Config;
 use ureq::http::{HeaderName, Method, Request, Response, StatusCode, Uri, header};
 use ureq::{Agent, Body, Proxy, Timeout};
 
-use crate::address::is_loopback;
 use crate::credentials::Known;
 use crate::{Address, Credentials, Error};
 

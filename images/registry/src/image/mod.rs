@@ -3,7 +3,7 @@
 //! ```no_run
 //! use overboot_registry::image::{self, Platform, Reference, Source};
 //! # fn main() -> Result<(), overboot_registry::Error> {
-//! let reference: Reference = "docker://docker.io/debian:trixie-slim".parse()?;
+//! let reference: Reference = "docker.io/debian:trixie-slim".parse()?;
 //! let source = Source {
 //!     reference: &reference,
 //!     platform: &"linux/amd64".parse::<Platform>()?,
@@ -21,17 +21,16 @@
 
 mod cache;
 mod origin;
-mod reference;
 
 use std::path::{Path, PathBuf};
 
 use overboot_digest::Digest;
+pub use overboot_oci::{Platform, Reference};
 use overboot_store::{Descriptor, Layer};
 use serde::Deserialize;
 
 use self::cache::Cache;
 use self::origin::Origin;
-pub use self::reference::{Platform, Reference};
 use crate::document::{self, Document, Index, Manifest};
 use crate::event::Tell;
 use crate::{Error, Event, Options, parallel};

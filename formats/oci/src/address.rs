@@ -9,7 +9,7 @@ use overboot_digest::Digest;
 use crate::Error;
 
 /// The longest tag (OCI distribution specification 1.1, "Pulling manifests").
-pub(crate) const LONGEST_TAG: usize = 128;
+pub const LONGEST_TAG: usize = 128;
 
 /// A repository in a registry, and what of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -38,13 +38,15 @@ impl Address {
     }
 
     /// Where the host's registry is: Docker Hub answers under another name.
-    pub(crate) fn authority(&self) -> &str {
+    #[must_use]
+    pub fn authority(&self) -> &str {
         if self.host == "docker.io" { "registry-1.docker.io" } else { &self.host }
     }
 }
 
 /// Does `authority` (`HOST[:PORT]`) name this machine?
-pub(crate) fn is_loopback(authority: &str) -> bool {
+#[must_use]
+pub fn is_loopback(authority: &str) -> bool {
     let (host, _) = split_port(authority);
     let bare = host.trim_start_matches('[').trim_end_matches(']');
     host == "localhost"
@@ -79,7 +81,7 @@ impl FromStr for Address {
     fn from_str(text: &str) -> Result<Self, Error> {
         let wrong = |reason: &str| {
             let text = text.chars().take(300).collect();
-            Err(Error::Address { text, reason: reason.to_owned() })
+            Err(Error { text, reason: reason.to_owned() })
         };
         let (rest, digest) = match text.split_once('@') {
             None => (text, None),
@@ -133,8 +135,9 @@ impl FromStr for Address {
     }
 }
 
-/// `[a-zA-Z0-9_][a-zA-Z0-9._-]{0,127}`.
-pub(crate) fn is_tag(text: &str) -> bool {
+/// Is it `[a-zA-Z0-9_][a-zA-Z0-9._-]{0,127}`?
+#[must_use]
+pub fn is_tag(text: &str) -> bool {
     let word = |b: u8| b.is_ascii_alphanumeric() || b == b'_';
     text.len() <= LONGEST_TAG
         && text.bytes().next().is_some_and(word)

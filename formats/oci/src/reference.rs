@@ -5,11 +5,12 @@ use std::path::PathBuf;
 use std::str::FromStr;
 
 use overboot_digest::Digest;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize, Serializer};
 
 use crate::{Address, Error};
 
-/// Where an image is, as skopeo writes it (containers-transports(5)).
+/// Where an image is. A layout is written as skopeo writes it (containers-transports(5)), a registry as everybody does; skopeo's
+/// `docker://` before that is read too.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Reference {
     /// `oci:PATH[:NAME][@DIGEST]`: an image layout on this machine.
@@ -21,7 +22,7 @@ pub enum Reference {
         /// What it must be.
         digest: Option<Digest>,
     },
-    /// `docker://HOST/REPOSITORY[:TAG][@DIGEST]`: in a registry.
+    /// `HOST/REPOSITORY[:TAG][@DIGEST]`: in a registry.
     Registry(Address),
 }
 
@@ -49,8 +50,14 @@ impl fmt::Display for Reference {
                 }
                 Ok(())
             }
-            Self::Registry(address) => write!(f, "docker://{address}"),
+            Self::Registry(address) => write!(f, "{address}"),
         }
+    }
+}
+
+impl Serialize for Reference {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
     }
 }
 
@@ -58,17 +65,12 @@ impl FromStr for Reference {
     type Err = Error;
 
     fn from_str(text: &str) -> Result<Self, Error> {
-        if let Some(address) = text.strip_prefix("docker://") {
-            return Ok(Self::Registry(address.parse()?));
-        }
         let wrong = |reason: &str| {
             let text = text.chars().take(300).collect();
-            Error::Address { text, reason: reason.to_owned() }
+            Error { text, reason: reason.to_owned() }
         };
         let Some(rest) = text.strip_prefix("oci:") else {
-            return Err(wrong(
-                "an image is written docker://HOST/REPOSITORY:TAG or oci:FOLDER:NAME",
-            ));
+            return Ok(Self::Registry(text.strip_prefix("docker://").unwrap_or(text).parse()?));
         };
         let (rest, digest) = match rest.split_once("@sha256:") {
             None => (rest, None),
@@ -102,7 +104,8 @@ pub struct Platform {
 
 impl Platform {
     /// Does an image for `other` run where this is wanted?
-    pub(crate) fn is_met_by(&self, other: &Self) -> bool {
+    #[must_use]
+    pub fn is_met_by(&self, other: &Self) -> bool {
         self.os == other.os
             && self.architecture == other.architecture
             && (self.variant.is_none() || self.variant == other.variant)
@@ -127,7 +130,7 @@ impl FromStr for Platform {
             {
                 Ok(Self { os, architecture, variant })
             }
-            _ => Err(Error::Address {
+            _ => Err(Error {
                 text: text.chars().take(100).collect(),
                 reason: "a platform is written linux/amd64".to_owned(),
             }),
@@ -143,14 +146,16 @@ mod tests {
     fn references_are_read_and_written() {
         let digest = Digest::of("");
         for text in [
-            "docker://localhost:5000/x:y".to_owned(),
-            format!("docker://docker.io/library/debian:13@{digest}"),
+            "localhost:5000/x:y".to_owned(),
+            format!("docker.io/library/debian:13@{digest}"),
             "oci:images".to_owned(),
             "oci:/srv/images:base/base".to_owned(),
             format!("oci:x:y@{digest}"),
         ] {
             assert_eq!(text.parse::<Reference>().unwrap().to_string(), text);
         }
+        let skopeos: Reference = "docker://localhost:5000/x".parse().unwrap();
+        assert_eq!(skopeos.to_string(), "localhost:5000/x");
         for text in [
             "",
             "debian",
