@@ -21,7 +21,7 @@ pub enum Error {
     /// A file.
     #[error("cannot use a file")]
     File(#[source] io::Error),
-    /// The module indexes of the initrd.
+    /// The index of modules in the initrd, or in a layer.
     #[error("cannot read the index of kernel modules in {}", path.display())]
     ModuleIndex {
         /// The folder.

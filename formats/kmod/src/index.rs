@@ -227,6 +227,12 @@ impl Index {
         wishes
     }
 
+    /// `modules.order`, of these modules alone: their paths, the preferred first.
+    #[must_use]
+    pub fn order(&self) -> String {
+        self.modules.iter().flat_map(|module| [module.installed.path.as_str(), "\n"]).collect()
+    }
+
     /// `modules.dep`: `path: path path`, what must be loaded first comes last.
     #[must_use]
     pub fn dep(&self) -> String {

@@ -6,6 +6,7 @@
 //! | [`modinfo`] | [`ModuleInfo`]: the `.modinfo` section of one module (ELF) |
 //! | [`index`] | [`Index`]: many modules to `modules.dep`, `.alias`, `.softdep`, … as text and as libkmod's `.bin` |
 //! | [`alias`] | [`AliasIndex`]: modalias to modules, by a hash of each pattern's literal beginning |
+//! | [`layers`] | [`Layers`]: the files about modules that lie in several layers of a root, as one |
 //! | [`modules`] | [`Modules`]: the indexes read back; [`Plan`]: what to load, in which order, what may run in parallel |
 //! | [`pattern`] | the wildcards of `modules.alias` |
 //! | [`name`] | one spelling for a module's name |
@@ -37,6 +38,7 @@ pub mod cmdline;
 mod elf;
 mod error;
 pub mod index;
+pub mod layers;
 pub mod modinfo;
 pub mod modules;
 pub mod name;
@@ -48,6 +50,7 @@ pub use alias::AliasIndex;
 pub use cmdline::ModuleOptions;
 pub use error::Error;
 pub use index::{Builtin, Index, Installed, Missing};
+pub use layers::Layers;
 pub use modinfo::ModuleInfo;
 pub use modules::{ModuleId, Modules, Plan, Step};
 pub use softdep::SoftDependency;

@@ -205,15 +205,10 @@ impl KernelModules {
 
     /// The kernel's own lists, for those modules only where they are about modules: name and content.
     pub(crate) fn own_lists(&self, index: &Index) -> Vec<(&'static str, Vec<u8>)> {
-        let mut order = String::new();
-        for (_, module) in index.modules() {
-            order += &module.path;
-            order.push('\n');
-        }
         vec![
             ("modules.builtin", self.builtin.clone()),
             ("modules.builtin.modinfo", self.builtin_modinfo.clone()),
-            ("modules.order", order.into_bytes()),
+            ("modules.order", index.order().into_bytes()),
         ]
     }
 }

@@ -112,7 +112,7 @@ pub fn merge(layers: &[PathBuf], root: &Path) -> Result<Merged, Error> {
 }
 
 /// Writes `path` of `root` aside and renames: where there is no room for the new one, the old one stays.
-fn replace(
+pub(super) fn replace(
     root: &OwnedFd,
     path: &Path,
     bytes: &[u8],
@@ -173,6 +173,11 @@ fn read(layer: &Path) -> Result<Vec<Changes>, Error> {
 }
 
 fn read_text(file: OwnedFd) -> io::Result<String> {
+    Ok(String::from_utf8_lossy(&read_bytes(file)?).into_owned())
+}
+
+/// The content of a file of a layer, if it is a regular one and not too large.
+pub(super) fn read_bytes(file: OwnedFd) -> io::Result<Vec<u8>> {
     let mut file = std::fs::File::from(file);
     if !file.metadata()?.is_file() {
         return Err(io::Error::other("it is no regular file"));
@@ -182,17 +187,17 @@ fn read_text(file: OwnedFd) -> io::Result<String> {
     if bytes.len() as u64 > LARGEST {
         return Err(io::ErrorKind::FileTooLarge.into());
     }
-    Ok(String::from_utf8_lossy(&bytes).into_owned())
+    Ok(bytes)
 }
 
-fn open_folder(path: &Path) -> Result<OwnedFd, Error> {
+pub(super) fn open_folder(path: &Path) -> Result<OwnedFd, Error> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
     openat(CWD, path, flags, Mode::empty())
         .map_err(Error::system(format!("open {}", path.display())))
 }
 
 /// Opens `path` beneath `folder`: without following links, or as if `folder` were `/`.
-fn open(
+pub(super) fn open(
     folder: &OwnedFd,
     path: &Path,
     flags: OFlags,

@@ -5,6 +5,7 @@ pub mod fetch;
 pub mod link;
 pub mod loop_device;
 pub mod memory;
+pub mod module_index;
 pub mod modules;
 pub mod mounts;
 pub mod netlink;

@@ -6,9 +6,9 @@ use std::path::{Path, PathBuf};
 use rustix::mount::{MountFlags, mount};
 
 use super::databases::{self, Merged};
-use super::loop_device;
 use super::mounts::{ROOT, STATE, attach};
 use super::sink::{Kept, LayerSink};
+use super::{loop_device, module_index};
 use crate::{Error, error};
 
 /// Where layers lie and where they are mounted.
@@ -92,6 +92,10 @@ impl Layers {
         attach("overboot", "overlay", Path::new(ROOT), MountFlags::empty(), &options)?;
         let mut merged = databases::merge(&from_below, Path::new(ROOT))?;
         merged.trouble.splice(0..0, trouble);
+        let release = rustix::system::uname().release().to_string_lossy().into_owned();
+        if let Err(error) = module_index::merge(&from_below, Path::new(ROOT), &release) {
+            merged.trouble.push(error::chain(&error));
+        }
         Ok(merged)
     }
 

@@ -1,14 +1,16 @@
 //! Debian's kernel: depmod's files, the layer of modules, the initrd.
 
 use std::collections::BTreeMap;
+use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Instant;
 
-use overboot_kmod::Modules;
+use overboot_kmod::{Layers, Modules};
 use overboot_pack::image::{Compression, Options};
 use overboot_pack::initrd::{self, InitrdFile, InitrdSpec, WIRED, Zstd};
-use overboot_pack::modules::{LayerSpec, pack};
+use overboot_pack::modules::{LayerSpec, layer, pack};
+use overboot_pack::tree::Kind;
 use overboot_pack::{Kernel, KernelModules};
 use overboot_testkit::program::run;
 use overboot_testkit::require;
@@ -167,7 +169,42 @@ fn debians_modules_are_indexed_as_depmod_does() {
     }
     let Some(kernel) = kernel() else { return };
     check_layer(&kernel);
+    check_layers(&kernel);
     check_all(&kernel);
+}
+
+/// Two layers over each other: what their files say, made one, is what depmod says of all their modules.
+fn check_layers(kernel: &KernelModules) {
+    let version = kernel.kernel().version().to_owned();
+    let work = tempfile::tempdir().unwrap();
+    let mut layers = Layers::default();
+    for patterns in [
+        owned(&["kernel/drivers/net/ethernet/intel/**", "kernel/fs/ext4/**", "ipmi_si"]),
+        owned(&["kernel/drivers/char/ipmi/**", "r8169", "kernel/fs/btrfs/**"]),
+    ] {
+        let spec = LayerSpec { patterns: &patterns, firmware: None, modification_time: 1 };
+        let mut lists = BTreeMap::new();
+        for entry in layer(kernel, &spec).unwrap().entries {
+            let Kind::File(source) = &entry.kind else { continue };
+            let path = work.path().join(std::str::from_utf8(&entry.path).unwrap());
+            let mut content = Vec::new();
+            source.open().unwrap().read_to_end(&mut content).unwrap();
+            fs_err::create_dir_all(path.parent().unwrap()).unwrap();
+            fs_err::write(&path, &content).unwrap();
+            lists.insert(path.file_name().unwrap().to_str().unwrap().to_owned(), content);
+        }
+        layers.add(|name| lists.get(name).cloned().unwrap_or_default()).unwrap();
+    }
+    let directory = work.path().join("usr/lib/modules").join(&version);
+    let index = layers.index(|path| directory.join(path).exists()).unwrap();
+    assert!(index.get("ext4").is_some() && index.get("btrfs").is_some());
+    fs_err::write(directory.join("modules.order"), index.order()).unwrap();
+    let theirs = depmod(&directory, &version, &work.path().join("theirs"));
+    let ours = index.files().unwrap();
+    same_as_depmod(
+        &ours.into_iter().map(|(name, file)| (name.to_owned(), file)).collect(),
+        &theirs,
+    );
 }
 
 /// Every module of the kernel, and how quickly a device finds its own.
