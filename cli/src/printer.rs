@@ -145,22 +145,13 @@ impl Printer {
                 }
             }
             Event::Fetching { bytes, .. } => {
-                let bar = self.bars.add(ProgressBar::new(*bytes));
-                let template =
-                    "  {prefix:24} {decimal_bytes:>9} of {decimal_total_bytes} {wide_bar}";
-                let style = ProgressStyle::with_template(template);
-                bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
-                bar.set_prefix("packages");
-                running.insert("packages".to_owned(), bar);
+                running.insert("packages".to_owned(), self.fetching("packages", *bytes));
             }
-            Event::Fetched { bytes, .. } => {
-                if let Some(bar) = running.get("packages") {
-                    bar.set_position(*bytes);
-                    if bar.length() == Some(*bytes) {
-                        bar.finish_and_clear();
-                    }
-                }
+            Event::FetchingImage { image, bytes } => {
+                running.insert(image.clone(), self.fetching(image, *bytes));
             }
+            Event::Fetched { bytes, .. } => fetched(running.get("packages"), *bytes),
+            Event::FetchedImage { image, bytes } => fetched(running.get(image), *bytes),
             Event::Finished { target, .. } => {
                 if let Some(bar) = running.remove(target) {
                     bar.finish_and_clear();
@@ -173,9 +164,28 @@ impl Printer {
         }
     }
 
+    /// A bar for so many bytes.
+    fn fetching(&self, what: &str, bytes: u64) -> ProgressBar {
+        let bar = self.bars.add(ProgressBar::new(bytes));
+        let template = "  {prefix:24} {decimal_bytes:>9} of {decimal_total_bytes} {wide_bar}";
+        let style = ProgressStyle::with_template(template);
+        bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
+        bar.set_prefix(what.to_owned());
+        bar
+    }
+
     fn line(&self, event: &Event) {
         if let Some(line) = line(event) {
             self.note(line);
+        }
+    }
+}
+
+fn fetched(bar: Option<&ProgressBar>, bytes: u64) {
+    if let Some(bar) = bar {
+        bar.set_position(bytes);
+        if bar.length() == Some(bytes) {
+            bar.finish_and_clear();
         }
     }
 }
@@ -198,6 +208,7 @@ fn line(event: &Event) -> Option<String> {
         Event::Fetching { packages, bytes } => {
             format!("  {:<24} {packages}, {}", "packages", size(*bytes))
         }
+        Event::FetchingImage { image, bytes } => format!("  {image:<24} {}", size(*bytes)),
         Event::Started { target, why } => format!("  {target:<24} {}", why.join("; ")),
         Event::Finished { target, milliseconds, size: bytes } => {
             let took = seconds(*milliseconds);
@@ -209,7 +220,7 @@ fn line(event: &Event) -> Option<String> {
         Event::Unchanged { target, size: bytes } => {
             format!("  {target:<24} unchanged       {:>9}", size(*bytes))
         }
-        Event::Progress { .. } | Event::Fetched { .. } => return None,
+        Event::Progress { .. } | Event::Fetched { .. } | Event::FetchedImage { .. } => return None,
     })
 }
 

@@ -34,6 +34,12 @@ impl Layer {
         Self::default()
     }
 
+    /// One that somebody else has packed, with tar.
+    #[must_use]
+    pub fn of_tar(archive: Vec<u8>) -> Self {
+        Self { archive }
+    }
+
     /// A file.
     #[must_use]
     pub fn file(self, path: &str, mode: u32, content: &[u8]) -> Self {

@@ -6,6 +6,7 @@ use anyhow::Result;
 use overboot_recipe::Lock;
 
 use super::project;
+use super::registry::RegistryArgs;
 use crate::Global;
 use crate::printer::{Printer, size};
 
@@ -15,10 +16,12 @@ pub(crate) struct Args {
     /// Take what the archive has today, though the lock is what the recipe asks for.
     #[arg(long)]
     update: bool,
+    #[command(flatten)]
+    registry: RegistryArgs,
 }
 
 pub(crate) fn run(global: &Global, args: &Args, printer: &Printer) -> Result<ExitCode> {
-    let (project, recipe) = project::open(global)?;
+    let (project, recipe) = project::open_with(global, args.registry.options()?)?;
     let before = Lock::load(project.folder())?;
     let lock = if args.update {
         project::update(&project, &recipe, printer)?
@@ -26,7 +29,9 @@ pub(crate) fn run(global: &Global, args: &Args, printer: &Printer) -> Result<Exi
         project::lock(&project, &recipe, printer)?
     };
     let changed = before.as_ref() != Some(&lock);
-    printer.json(&serde_json::json!({"event": "locked", "changed": changed, "packages": lock.packages.len()}));
+    printer.json(&serde_json::json!({
+        "event": "locked", "changed": changed, "packages": lock.packages.len(), "containers": lock.containers,
+    }));
     if !changed {
         printer.result("overboot.lock is up to date.");
         return Ok(ExitCode::SUCCESS);
@@ -38,6 +43,9 @@ pub(crate) fn run(global: &Global, args: &Args, printer: &Printer) -> Result<Exi
             image.keys().count(),
             size(bytes)
         ));
+    }
+    for container in &lock.containers {
+        printer.result(format!("  {:<24} {}", container.image, container.manifest));
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -7,6 +7,7 @@ use overboot_build::execute::prepare;
 use overboot_build::{Goal, Target};
 
 use super::project;
+use super::registry::RegistryArgs;
 use crate::Global;
 use crate::printer::Printer;
 
@@ -21,10 +22,12 @@ pub(crate) struct Args {
     /// What is built then depends on what was built before. Without this the same recipe and lock always give the same bytes.
     #[arg(long)]
     keep_overlays: bool,
+    #[command(flatten)]
+    registry: RegistryArgs,
 }
 
 pub(crate) fn run(global: &Global, args: &Args, printer: &Printer) -> Result<ExitCode> {
-    let (project, recipe) = project::open(global)?;
+    let (project, recipe) = project::open_with(global, args.registry.options()?)?;
     let lock = project::lock(&project, &recipe, printer)?;
     let goal = Goal { targets: &args.targets, keep_overlays: args.keep_overlays };
     let (plan, _) = prepare(&project, &recipe, &lock, project::NODE, goal)?;

@@ -16,11 +16,20 @@ pub(crate) const NODE: &[u8] = include_bytes!(env!("OVERBOOT_NODE"));
 
 /// Finds and reads the project.
 pub(crate) fn open(global: &Global) -> Result<(Project, Recipe)> {
+    open_with(global, overboot_registry::Options::default())
+}
+
+/// The same, for those who may have to fetch container images.
+pub(crate) fn open_with(
+    global: &Global,
+    registry: overboot_registry::Options,
+) -> Result<(Project, Recipe)> {
     let folder = folder(global)?;
     let recipe = Recipe::load(&folder)?;
     let options = Options {
         cache: absolute(global.cache.clone())?,
         offline: global.offline,
+        registry,
         ..Options::default()
     };
     Ok((Project::open(&folder, options)?, recipe))
@@ -89,7 +98,7 @@ pub(crate) fn lock(project: &Project, recipe: &Recipe, printer: &Printer) -> Res
     match Lock::load(project.folder())? {
         Some(lock) if overboot_build::lock::is_current(project, recipe, &lock)? => return Ok(lock),
         Some(_) => {
-            printer.note("The recipe asks for other packages than overboot.lock has; locking anew.")
+            printer.note("The recipe asks for other packages or container images than overboot.lock has; locking anew.")
         }
         None => printer.note("There is no overboot.lock yet; locking."),
     }

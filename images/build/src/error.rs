@@ -25,6 +25,14 @@ pub enum Error {
         /// Why not. Part of the message.
         source: overboot_archive::ResolveError,
     },
+    /// A container image cannot be had.
+    #[error("{place}{source}")]
+    Container {
+        /// Where the recipe asks for it; nothing where that is not known.
+        place: String,
+        /// Why not. Part of the message.
+        source: Box<overboot_registry::Error>,
+    },
     /// A step failed.
     #[error("building {target} failed")]
     Step {
@@ -83,6 +91,7 @@ impl Error {
         match self {
             Self::Archive(source) => source.hint(),
             Self::Resolve { source, .. } => source.hint(),
+            Self::Container { source, .. } => source.hint(),
             Self::Step { source, .. } => source.hint(),
             Self::Pack(source) => source.hint(),
             Self::Record(source) => source.hint(),

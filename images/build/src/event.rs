@@ -25,6 +25,20 @@ pub enum Event {
         /// Bytes that are there.
         bytes: u64,
     },
+    /// The layers of a container image are being fetched.
+    FetchingImage {
+        /// As the recipe names it.
+        image: String,
+        /// Their size in bytes.
+        bytes: u64,
+    },
+    /// So much of them is there.
+    FetchedImage {
+        /// As the recipe names it.
+        image: String,
+        /// Bytes that are there.
+        bytes: u64,
+    },
     /// A step runs.
     Started {
         /// Its target.

@@ -17,7 +17,7 @@ use crate::event::Event;
 use crate::plan::{Given, Plan, Step, Target, plan};
 use crate::project::Project;
 use crate::signing::{self, Signer};
-use crate::{contract, debs, inputs, sources, steps};
+use crate::{containers, contract, debs, inputs, sources, steps};
 
 /// How many packages are fetched at once.
 const FETCHES: std::num::NonZeroUsize = std::num::NonZeroUsize::new(8).unwrap();
@@ -259,6 +259,11 @@ fn carry_out(
         modules: Mutex::default(),
     };
     fetch(&context, plan)?;
+    for step in plan.steps.iter().filter(|step| step.runs()) {
+        for (_, provision) in steps::provisions(&context, &step.target) {
+            containers::fetch(&context, provision)?;
+        }
+    }
     let built = run(&context, plan)?;
     steps::sweep_trees(&context)?;
     Ok(built)

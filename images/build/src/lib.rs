@@ -13,6 +13,7 @@
 //!
 //! Does not know how anything is shown to a person (that is told in [`Event`]s), nor the network beyond the archive's fetcher.
 
+mod containers;
 pub mod contract;
 mod debs;
 mod error;

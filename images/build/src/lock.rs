@@ -10,15 +10,19 @@ use overboot_archive::{
     resolve,
 };
 use overboot_digest::Digest;
-use overboot_recipe::{Base, Deb, Lock, LockedArchive, LockedImage, LockedPackage, Recipe, Whence};
+use overboot_oci::Reference;
+use overboot_recipe::{
+    Base, Deb, Lock, LockedArchive, LockedContainer, LockedImage, LockedPackage, Provisioner,
+    Recipe, Whence,
+};
 
 use crate::debs::{self, Local};
 use crate::error::Error;
 use crate::event::Event;
 use crate::plan::Target;
 use crate::project::Project;
-use crate::transactions::{Packages, transactions};
-use crate::{inputs, sources};
+use crate::transactions::{Packages, Transaction, transactions};
+use crate::{containers, inputs, sources};
 
 /// The package that holds the network boot loaders.
 pub(crate) const LOADERS: &str = "ipxe";
@@ -30,16 +34,31 @@ pub(crate) const LOADERS: &str = "ipxe";
 /// A package file cannot be read.
 fn wanted(project: &Project, recipe: &Recipe) -> Result<Digest, Error> {
     let bases = recipe.bases.iter().map(|(name, base)| {
-        (format!("base/{name}"), (Some(base.variant), None, transactions(&base.provision, true).1))
+        let asked = asked(&base.provision, base.variant.has_packages());
+        (format!("base/{name}"), (Some(base.variant), None, asked))
     });
     let overlays = recipe.overlays.iter().map(|(name, overlay)| {
-        let wanted = transactions(&overlay.provision, false).1;
-        (format!("overlay/{name}"), (None, Some(&overlay.base), wanted))
+        let asked = asked(&overlay.provision, false);
+        (format!("overlay/{name}"), (None, Some(&overlay.base), asked))
     });
     let images: BTreeMap<String, _> = bases.chain(overlays).collect();
     let debs = debs::state(project, recipe)?;
     let text = serde_json::to_vec(&(&recipe.archive, &recipe.kernel.package, images, debs));
     Ok(Digest::of(text.unwrap_or_default()))
+}
+
+/// The packages that an image's steps ask for, and its container images, each with the number of package transactions before it.
+fn asked(provision: &[Provisioner], starts: bool) -> (Vec<Packages>, Vec<(usize, String)>) {
+    let (found, wanted) = transactions(provision, starts);
+    let (mut before, mut containers) = (0, Vec::new());
+    for transaction in found {
+        match transaction {
+            Transaction::Packages(at) => before = at + 1,
+            Transaction::Container(image) => containers.push((before, image.to_string())),
+            _ => {}
+        }
+    }
+    (wanted, containers)
 }
 
 /// Is `lock` what the recipe means? It is not when it was made of another recipe, or without an image that can be made now.
@@ -65,7 +84,7 @@ pub fn is_current(project: &Project, recipe: &Recipe, lock: &Lock) -> Result<boo
             return Ok(false);
         }
     }
-    Ok(true)
+    containers::are_current(project, recipe, lock)
 }
 
 /// Asks the archive which packages the recipe means today.
@@ -96,9 +115,14 @@ pub fn lock(
     let mut universe = Universe::of(&index, &recipe.archive.architecture)?;
     let locals = locals(project, recipe, &fetcher, &mut universe)?;
     let mut chosen = Chosen {
+        project,
         recipe,
+        progress,
         universe: &universe,
         locals,
+        containers: containers::pin(project, recipe)?,
+        there: BTreeMap::new(),
+        seen: BTreeMap::new(),
         images: BTreeMap::new(),
         packages: BTreeMap::new(),
     };
@@ -111,9 +135,10 @@ pub fn lock(
         if !debs::missing(project, recipe, &Target::Overlay(name.clone())).is_empty() {
             continue;
         }
-        let below = chosen.installed(&format!("base/{}", overlay.base));
-        let wanted = transactions(&overlay.provision, false).1;
-        chosen.image(&format!("overlay/{name}"), Variant::Custom, &wanted, below)?;
+        let base = format!("base/{}", overlay.base);
+        let below = chosen.there.get(&base).cloned().unwrap_or_default();
+        let target = format!("overlay/{name}");
+        chosen.image(&target, Variant::Custom, &overlay.provision, below)?;
     }
     chosen.kernel(&recipe.kernel.package)?;
     chosen.single(LOADERS, LOADERS)?;
@@ -128,6 +153,7 @@ pub fn lock(
         epoch: index.suites.iter().map(|suite| suite.release.date).max().unwrap_or(0),
         archives: archives.collect(),
         images: chosen.images,
+        containers: chosen.containers,
         packages: chosen.packages.into_values().collect(),
     })
 }
@@ -167,33 +193,60 @@ fn locals(
 
 /// What has been chosen so far.
 struct Chosen<'u> {
+    project: &'u Project,
     recipe: &'u Recipe,
+    progress: &'u (dyn Fn(Event) + Sync),
     universe: &'u Universe,
     locals: Vec<(Deb, Local)>,
+    containers: Vec<LockedContainer>,
+    /// What is in each base and overlay.
+    there: BTreeMap<String, There<'u>>,
+    /// What is in container images.
+    seen: BTreeMap<String, Vec<Installed>>,
     images: BTreeMap<String, LockedImage>,
     packages: BTreeMap<String, LockedPackage>,
 }
 
+/// What is in an image, as far as later packages have to do with it.
+#[derive(Debug, Clone, Default)]
+struct There<'u> {
+    installed: Vec<Installed>,
+    /// Container images that were laid over that, and that nobody has looked into yet.
+    unseen: Vec<&'u Reference>,
+}
+
 impl<'u> Chosen<'u> {
-    fn base(&mut self, target: &str, base: &Base) -> Result<(), Error> {
+    fn base(&mut self, target: &str, base: &'u Base) -> Result<(), Error> {
         let variant = match base.variant {
             overboot_recipe::Variant::Minbase => Variant::Minbase,
             overboot_recipe::Variant::Standard => Variant::Standard,
+            overboot_recipe::Variant::None => Variant::Custom,
         };
-        self.image(target, variant, &transactions(&base.provision, true).1, Vec::new())
+        self.image(target, variant, &base.provision, There::default())
     }
 
-    /// One image: each transaction on top of the ones before it and of `below`.
+    /// One image: each transaction on top of the ones before it and of what is there.
     fn image(
         &mut self,
         target: &str,
         variant: Variant,
-        wanted: &[Packages],
-        mut below: Vec<Installed>,
+        provision: &'u [Provisioner],
+        mut there: There<'u>,
     ) -> Result<(), Error> {
         let mut steps = Vec::new();
-        for (at, packages) in wanted.iter().enumerate() {
+        let (found, wanted) = transactions(provision, variant != Variant::Custom);
+        for transaction in found {
+            let at = match transaction {
+                Transaction::Packages(at) => at,
+                Transaction::Container(image) => {
+                    there.unseen.push(image);
+                    continue;
+                }
+                _ => continue,
+            };
+            let packages = &wanted[at];
             let variant = if at == 0 { variant } else { Variant::Custom };
+            self.look_into(target, &mut there, variant)?;
             let local = |deb: &Deb| self.locals.iter().find(|(known, _)| known == deb);
             let files = packages.debs.iter().filter_map(local);
             let files = files.map(|(_, local)| local.request.clone());
@@ -202,11 +255,11 @@ impl<'u> Chosen<'u> {
                 install: packages.names.iter().cloned().chain(files).collect(),
                 exclude: packages.exclude.clone(),
                 files: self.locals.iter().map(|(_, local)| local.sha256).collect(),
-                base: below.clone(),
+                base: there.installed.clone(),
                 ..Request::default()
             };
             let packages = self.resolve(target, &request)?;
-            below.extend(packages.iter().map(|package| Installed {
+            there.installed.extend(packages.iter().map(|package| Installed {
                 name: package.name.clone(),
                 version: package.version.clone(),
             }));
@@ -218,7 +271,50 @@ impl<'u> Chosen<'u> {
             steps.push(self.note(&ordered));
         }
         self.images.insert(target.to_owned(), LockedImage { steps });
+        self.there.insert(target.to_owned(), there);
         Ok(())
+    }
+
+    /// Finds out what container images have brought, now that packages are to be installed on top of them. As when they are
+    /// unpacked, a package of theirs takes the place of one of the same name.
+    fn look_into(
+        &mut self,
+        target: &str,
+        there: &mut There<'u>,
+        variant: Variant,
+    ) -> Result<(), Error> {
+        let last = there.unseen.last().copied();
+        for image in there.unseen.drain(..) {
+            let brought = self.packages_of(image)?;
+            there.installed.retain(|old| !brought.iter().any(|new| new.name == old.name));
+            there.installed.extend(brought);
+        }
+        if !there.installed.is_empty() || variant != Variant::Custom {
+            return Ok(());
+        }
+        let image = last.map(ToString::to_string);
+        let place = image.as_ref().and_then(|image| self.recipe.locate(image)).unwrap_or_default();
+        let what = image.unwrap_or_else(|| "what is there".to_owned());
+        Err(Error::told(
+            format!("{place}{target} installs packages, and {what} has no dpkg that could do it"),
+            "take an image of Debian or Ubuntu, or leave out the packages",
+        ))
+    }
+
+    fn packages_of(&mut self, image: &Reference) -> Result<Vec<Installed>, Error> {
+        let shown = image.to_string();
+        if let Some(seen) = self.seen.get(&shown) {
+            return Ok(seen.clone());
+        }
+        let Some(locked) = self.containers.iter().find(|known| known.image == shown) else {
+            return Ok(Vec::new());
+        };
+        let (project, recipe) = (self.project, self.recipe);
+        let offline = project.options().offline;
+        let layers =
+            containers::layers(project, recipe, image, locked.manifest, offline, self.progress)?;
+        let found = containers::installed(image, &layers, &recipe.archive.architecture)?;
+        Ok(self.seen.entry(shown).or_insert(found).clone())
     }
 
     /// An empty tree begins with the essential packages and what they need: they are there before any script runs, and are
@@ -253,19 +349,6 @@ impl<'u> Chosen<'u> {
         };
         let place = word.and_then(|word| self.recipe.locate(word)).unwrap_or_default();
         Error::Resolve { place, target: target.to_owned(), source }
-    }
-
-    fn installed(&self, target: &str) -> Vec<Installed> {
-        let Some(image) = self.images.get(target) else { return Vec::new() };
-        let packages = image.keys().filter_map(|key| self.packages.get(key));
-        packages
-            .filter_map(|package| {
-                Some(Installed {
-                    name: package.name.clone(),
-                    version: package.version.parse().ok()?,
-                })
-            })
-            .collect()
     }
 
     /// The kernel alone, without what would make an initrd of another kind for it: from a meta-package, the package with the

@@ -11,7 +11,7 @@ use overboot_record::Record;
 use crate::error::Error;
 use crate::inputs::{Inputs, differences};
 use crate::lock::LOADERS;
-use crate::transactions::{Transaction, transactions};
+use crate::transactions::{Transaction, starts_from_packages, transactions};
 
 /// The code that makes images, digested by the build script: another maker may make another image from the same inputs.
 const MAKER: &str = env!("OVERBOOT_MAKER");
@@ -348,9 +348,14 @@ impl Planner<'_> {
                 Some(base) => {
                     inputs.set("variant", word(&base.variant));
                     inputs.set_digest("path filters", &(&base.path_exclude, &base.path_include));
-                    inputs.set("apt sources", Digest::of(crate::sources::apt_sources(self.recipe)));
-                    if let Some(keys) = &self.recipe.archive.keyring {
-                        inputs.set(format!("archive keys {}", keys.display()), self.source(keys));
+                    // A base that starts from nothing has the sources that its steps bring.
+                    if base.variant.has_packages() {
+                        let sources = crate::sources::apt_sources(self.recipe);
+                        inputs.set("apt sources", Digest::of(sources));
+                        if let Some(keys) = &self.recipe.archive.keyring {
+                            let input = format!("archive keys {}", keys.display());
+                            inputs.set(input, self.source(keys));
+                        }
                     }
                     &base.provision
                 }
@@ -375,9 +380,8 @@ impl Planner<'_> {
             "package order",
             &self.lock.images.get(&target.to_string()).map(|i| &i.steps),
         );
-        for (at, step) in
-            transactions(provision, matches!(target, Target::Base(_))).0.iter().enumerate()
-        {
+        let starts = starts_from_packages(self.recipe, target);
+        for (at, step) in transactions(provision, starts).0.iter().enumerate() {
             let at = at + 1;
             match step {
                 Transaction::Packages(_) => inputs.set(format!("step {at}"), "packages"),
@@ -394,6 +398,20 @@ impl Planner<'_> {
                 Transaction::Script(script) => self.script(&mut inputs, at, "script", script),
                 Transaction::HostScript(script) => {
                     self.script(&mut inputs, at, "host-script", script)
+                }
+                Transaction::Container(image) => {
+                    let manifest = self.lock.manifest(image);
+                    let manifest = manifest.map(|manifest| manifest.to_string());
+                    inputs
+                        .set(format!("step {at} container {image}"), manifest.unwrap_or_default());
+                }
+                Transaction::Modules(include, to) => {
+                    let to = to.map(|to| format!(" to /{}", to.display())).unwrap_or_default();
+                    inputs.set_list(format!("step {at} modules{to}"), include);
+                    for package in self.lock.steps("kernel").concat().concat() {
+                        let from = format!("step {at} modules of {}", package.name);
+                        inputs.set(from, format!("{} {}", package.version, package.sha256));
+                    }
                 }
                 Transaction::Users(users) => inputs.set_digest(format!("step {at} users"), users),
                 Transaction::Systemd(units) => {

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use overboot_archive::{FetchOptions, Fetcher, PackageStore};
 use overboot_recipe::Recipe;
+use overboot_registry as registry;
 use overboot_store::Store;
 
 use crate::error::Error;
@@ -18,12 +19,14 @@ pub struct Options {
     pub offline: bool,
     /// How many threads may work at once.
     pub threads: NonZeroUsize,
+    /// How to speak to the registries of container images.
+    pub registry: registry::Options,
 }
 
 impl Default for Options {
     fn default() -> Self {
         let threads = std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
-        Self { cache: None, offline: false, threads }
+        Self { cache: None, offline: false, threads, registry: registry::Options::default() }
     }
 }
 
@@ -109,6 +112,12 @@ impl Project {
     /// The folder cannot be made.
     pub fn packages(&self) -> Result<PackageStore, Error> {
         Ok(PackageStore::open(self.cache().join("packages"))?)
+    }
+
+    /// Layers of container images.
+    #[must_use]
+    pub(crate) fn images(&self) -> PathBuf {
+        self.cache().join("images")
     }
 
     /// Compressed blocks of images.

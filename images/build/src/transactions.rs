@@ -4,8 +4,11 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use overboot_recipe::{Deb, Provisioner, Script, Systemd, User};
+use overboot_oci::Reference;
+use overboot_recipe::{Deb, Provisioner, Recipe, Script, Systemd, User};
 use serde::Serialize;
+
+use crate::plan::Target;
 
 /// What is done in one go.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -20,10 +23,20 @@ pub(crate) enum Transaction<'a> {
     Script(&'a Script),
     /// A script runs outside.
     HostScript(&'a Script),
+    /// A container image is laid over the root.
+    Container(&'a Reference),
+    /// Modules of the kernel that match these patterns are put where modprobe finds them, or into a folder.
+    Modules(&'a [String], Option<&'a Path>),
     /// Users are made.
     Users(&'a [User]),
     /// Units are switched on and off.
     Systemd(&'a Systemd),
+}
+
+/// Does an image start from a set of packages?
+pub(crate) fn starts_from_packages(recipe: &Recipe, target: &Target) -> bool {
+    let Target::Base(name) = target else { return false };
+    recipe.bases.get(name).is_some_and(|base| base.variant.has_packages())
 }
 
 /// What a package transaction asks for.
@@ -67,6 +80,14 @@ pub(crate) fn transactions(
             }
             Provisioner::HostScript(script) => {
                 found.push(Transaction::HostScript(script));
+                continue;
+            }
+            Provisioner::Container(reference) => {
+                found.push(Transaction::Container(reference));
+                continue;
+            }
+            Provisioner::Modules { include, to } => {
+                found.push(Transaction::Modules(include, to.as_deref()));
                 continue;
             }
             Provisioner::Users(users) => {

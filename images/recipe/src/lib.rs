@@ -20,7 +20,7 @@ mod recipe;
 mod schema;
 
 pub use diagnostic::{Diagnostic, Error};
-pub use lock::{Lock, LockedArchive, LockedImage, LockedPackage, Whence};
+pub use lock::{Lock, LockedArchive, LockedContainer, LockedImage, LockedPackage, Whence};
 pub use near::near;
 pub use provisioner::{Deb, Provisioner, Script, Sudo, Systemd, User};
 pub use recipe::{

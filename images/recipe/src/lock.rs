@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use overboot_digest::Digest;
+use overboot_oci::Reference;
 use serde::{Deserialize, Serialize};
 
 use crate::diagnostic::{Diagnostic, Error};
@@ -28,6 +29,9 @@ pub struct Lock {
     /// What each image is made of, by target (`base/base`).
     #[serde(default, rename = "image")]
     pub images: BTreeMap<String, LockedImage>,
+    /// The container images that go into images.
+    #[serde(default, rename = "container", skip_serializing_if = "Vec::is_empty")]
+    pub containers: Vec<LockedContainer>,
     /// Every package that an image names.
     #[serde(default, rename = "package")]
     pub packages: Vec<LockedPackage>,
@@ -52,6 +56,16 @@ pub struct LockedImage {
     /// For each step that installs packages, in order: batches that are configured one before the next, each with the keys of
     /// its packages ([`LockedPackage::key`]) in the order of unpacking.
     pub steps: Vec<Vec<Vec<String>>>,
+}
+
+/// A container image, to the byte.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LockedContainer {
+    /// As the recipe names it.
+    pub image: String,
+    /// Its manifest for the architecture of the recipe.
+    pub manifest: Digest,
 }
 
 /// Where a package's file is.
@@ -187,6 +201,13 @@ impl Lock {
             let _ = fs_err::remove_file(&aside);
             Error::Write { path: path.clone(), source }
         })
+    }
+
+    /// The manifest of the container image that the recipe calls `image`.
+    #[must_use]
+    pub fn manifest(&self, image: &Reference) -> Option<Digest> {
+        let image = image.to_string();
+        self.containers.iter().find(|known| known.image == image).map(|known| known.manifest)
     }
 
     /// The packages of `target`: step by step, batch by batch; nothing when the lock does not know it.

@@ -161,7 +161,7 @@ pub(crate) struct Base {
     /// Another base: its steps and patterns come first, its other values hold where none stand here.
     #[schemars(with = "Option<String>")]
     pub(crate) extends: Option<Spanned<String>>,
-    /// What it starts from: `minbase` (the default) or `standard`.
+    /// What it starts from: `minbase` (the default), `standard`, or `none`: what its steps bring, such as a container image.
     #[schemars(with = "Option<String>")]
     pub(crate) variant: Option<Spanned<String>>,
     /// dpkg's path-exclude: patterns of files that packages may not bring.
@@ -259,6 +259,16 @@ pub(crate) struct Provisioner {
     #[serde(default)]
     #[schemars(with = "BTreeMap<String, String>")]
     pub(crate) env: BTreeMap<Spanned<String>, Spanned<String>>,
+    /// A container image that is laid over the root: `registry.example.com/team/tool:1`, or `oci:FOLDER:NAME` for one of an image
+    /// layout in the project.
+    #[schemars(with = "Option<String>")]
+    pub(crate) container: Option<Spanned<String>>,
+    /// Modules of the kernel, with what they need: names, or paths below the kernel's modules with `*` and `**`.
+    #[schemars(with = "Option<Vec<String>>")]
+    pub(crate) modules: Option<Vec<Spanned<String>>>,
+    /// With `modules`: the folder that gets copies of them; where left out, they lie where modprobe finds them.
+    #[schemars(with = "Option<String>")]
+    pub(crate) to: Option<Spanned<String>>,
     /// Users to make.
     pub(crate) users: Option<Vec<User>>,
     /// Units of systemd.

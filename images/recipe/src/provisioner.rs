@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use overboot_digest::Digest;
+use overboot_oci::Reference;
 use serde::Serialize;
 
 /// One step of provisioning. Paths are relative to the project.
@@ -32,6 +33,15 @@ pub enum Provisioner {
     Script(Script),
     /// A script that runs on the building machine, with the root's path as its argument.
     HostScript(Script),
+    /// A container image that is laid over the root. The path of a layout is relative to the project.
+    Container(Reference),
+    /// Modules of the kernel, with what they need.
+    Modules {
+        /// Paths below `kernel/` (or module names), with `*` and `**`.
+        include: Vec<String>,
+        /// The folder, relative to the root, that gets copies of them; `None`: they lie where modprobe finds them.
+        to: Option<PathBuf>,
+    },
     /// Users to make.
     Users(Vec<User>),
     /// Units of systemd.
@@ -48,6 +58,8 @@ impl Provisioner {
             Self::Packages { .. }
             | Self::Debs { .. }
             | Self::Slots(_)
+            | Self::Container(_)
+            | Self::Modules { .. }
             | Self::Users(_)
             | Self::Systemd(_) => None,
         }

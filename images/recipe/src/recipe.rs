@@ -5,6 +5,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
 use overboot_digest::Digest;
+use overboot_oci::Reference;
 use serde::Serialize;
 
 use crate::diagnostic::Error;
@@ -76,10 +77,22 @@ impl Recipe {
 impl Recipe {
     /// The files and folders of the project that go into images, as the recipe names them: relative to its folder.
     pub fn sources(&self) -> impl Iterator<Item = &Path> {
-        let bases = self.bases.values().flat_map(|base| &base.provision);
-        let overlays = self.overlays.values().flat_map(|overlay| &overlay.provision);
-        let provisioned = bases.chain(overlays).filter_map(Provisioner::source);
+        let provisioned = self.steps().filter_map(Provisioner::source);
         self.archive.keyring.iter().map(PathBuf::as_path).chain(provisioned)
+    }
+
+    /// The container images that go into images.
+    pub fn containers(&self) -> impl Iterator<Item = &Reference> {
+        self.steps().filter_map(|step| match step {
+            Provisioner::Container(reference) => Some(reference),
+            _ => None,
+        })
+    }
+
+    /// The steps of all images.
+    fn steps(&self) -> impl Iterator<Item = &Provisioner> {
+        let bases = self.bases.values().flat_map(|base| &base.provision);
+        bases.chain(self.overlays.values().flat_map(|overlay| &overlay.provision))
     }
 
     /// Where the recipe's file has the string `word`, or one that begins with it and goes on with `=`: `overboot.toml:81:3: `.
@@ -158,6 +171,16 @@ pub enum Variant {
     Minbase,
     /// All packages of priority required, important and standard.
     Standard,
+    /// Nothing: it is what its steps bring.
+    None,
+}
+
+impl Variant {
+    /// Does it name packages?
+    #[must_use]
+    pub fn has_packages(self) -> bool {
+        self != Self::None
+    }
 }
 
 /// How blocks of a squashfs are compressed.

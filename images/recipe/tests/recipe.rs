@@ -5,7 +5,8 @@
 use std::path::Path;
 
 use overboot_recipe::{
-    Lock, LockedImage, LockedPackage, Provisioner, Recipe, ServeDhcp, Whence, project,
+    Lock, LockedContainer, LockedImage, LockedPackage, Provisioner, Recipe, ServeDhcp, Whence,
+    project,
 };
 
 /// A project folder as `overboot init` makes it, with `change` applied to the recipe's text.
@@ -187,6 +188,45 @@ fn a_step_does_one_thing() {
 }
 
 #[test]
+fn container_images_are_named_so_that_they_can_be_found() {
+    let files = "files = \"provision/base\"";
+    insta::assert_snapshot!(refused(files, "container = \"debian\""));
+    insta::assert_snapshot!(refused(files, "container = \"oci:vendor/none:tool\""));
+    insta::assert_snapshot!(refused(files, "container = \"oci:/srv/images\""));
+    insta::assert_snapshot!(refused("variant = \"minbase\"", "variant = \"none\""));
+    let digest = overboot_digest::Digest::of("x");
+    for (written, meant) in [
+        ("oci:overlays", "oci:overlays"),
+        ("oci:overlays:base/base", "oci:overlays:base/base"),
+        ("docker://registry.example.com/tool:${arch}", "registry.example.com/tool:amd64"),
+        (&format!("localhost:5000/a/b@{digest}"), &format!("localhost:5000/a/b@{digest}")),
+    ] {
+        let recipe =
+            load(|text| text.replace(files, &format!("container = \"{written}\""))).unwrap();
+        let found: Vec<String> = recipe.containers().map(ToString::to_string).collect();
+        assert_eq!(found, [meant]);
+    }
+}
+
+#[test]
+fn modules_have_patterns_and_a_place() {
+    let files = "files = \"provision/base\"";
+    insta::assert_snapshot!(refused(files, "modules = [\"/lib/modules\"]"));
+    insta::assert_snapshot!(refused(files, "modules = [\"loop\"]\nto = \"opt/drivers\""));
+    insta::assert_snapshot!(refused(files, "files = \"provision/base\"\nto = \"/opt\""));
+    let recipe = load(|text| {
+        text.replace(files, "modules = [\"kernel/drivers/char/ipmi/**\"]\nto = \"/opt/drivers\"")
+    });
+    let steps = &recipe.unwrap().bases["base"].provision;
+    let modules = steps.iter().find_map(|step| match step {
+        Provisioner::Modules { include, to } => Some((include.clone(), to.clone())),
+        _ => None,
+    });
+    let include = vec!["kernel/drivers/char/ipmi/**".to_owned()];
+    assert_eq!(modules, Some((include, Some("opt/drivers".into()))));
+}
+
+#[test]
 fn all_mistakes_are_told_at_once() {
     let said = load(|text| {
         text.replace("\"udev\"", "\"UDEV\"").replace("shell = \"/bin/bash\"", "shell = \"bash\"")
@@ -238,6 +278,10 @@ fn a_lock_is_read_as_it_was_written() {
         wanted: overboot_digest::Digest::of("wanted"),
         epoch: 1_789_000_000,
         archives: Vec::new(),
+        containers: vec![LockedContainer {
+            image: "oci:vendor/tool".into(),
+            manifest: overboot_digest::Digest::of("manifest"),
+        }],
         images: [("base/base".to_owned(), LockedImage { steps: vec![vec![vec![package.key()]]] })]
             .into(),
         packages: vec![package.clone()],
@@ -245,6 +289,9 @@ fn a_lock_is_read_as_it_was_written() {
     lock.save(folder.path()).unwrap();
     assert_eq!(Lock::load(folder.path()).unwrap().as_ref(), Some(&lock));
     assert_eq!(lock.steps("base/base"), [[[&package]]]);
+    let manifest = overboot_digest::Digest::of("manifest");
+    assert_eq!(lock.manifest(&"oci:vendor/tool".parse().unwrap()), Some(manifest));
+    assert_eq!(lock.manifest(&"oci:vendor/other".parse().unwrap()), None);
 
     let path = folder.path().join(Lock::FILE);
     let text = std::fs::read_to_string(&path).unwrap();

@@ -40,7 +40,8 @@ const RESERVED: &[u8] = b".wh..wh.";
 /// Puts an image into `root`: its `layers`, lowest first, which are tar archives, plain or compressed with gzip or zstd.
 ///
 /// Into a tree that has something in it already the image goes as a whole: what it takes away again of its own layers is nothing
-/// to the tree. It is put together in `scratch` for that, which must not be there, and is not there afterwards.
+/// to the tree. It is put together in `scratch` for that, which must not be there, and is not there afterwards. Databases that
+/// both have are united ([`overboot_merge::Form`]): packages are then the image's where both have one, users and groups the tree's.
 ///
 /// # Errors
 /// A layer that cannot be read, or that holds what no layer may hold; then the tree is unfinished.
@@ -54,6 +55,47 @@ pub fn apply(root: &Root, layers: &[PathBuf], scratch: &Path, log: Log<'_>) -> R
     });
     remove_tree(scratch)?;
     applied
+}
+
+/// The content of the file at `path` in an image, without unpacking it; nothing where there is none. Links are not followed.
+///
+/// # Errors
+/// As [`apply`].
+pub fn read(layers: &[PathBuf], path: &Path) -> Result<Option<Vec<u8>>, Error> {
+    let mut budget = Budget { entries: MOST_ENTRIES, bytes: MOST_BYTES };
+    // From the uppermost: what it says of the path is what counts.
+    for layer in layers.iter().rev() {
+        let (mut brought, mut taken_away) = (None, false);
+        each(layer, |entry, content| {
+            budget.spend(entry)?;
+            match meaning(entry)? {
+                Meaning::Brings(found) if found == path => {
+                    let mut bytes = Vec::new();
+                    if entry.kind == Kind::File {
+                        if entry.size > root::LARGEST {
+                            return Err(Trouble::Why("is larger than such files are"));
+                        }
+                        content.read_to_end(&mut bytes)?;
+                    }
+                    brought = Some((entry.kind == Kind::File).then_some(bytes));
+                }
+                Meaning::Brings(found) if entry.kind != Kind::Folder => {
+                    // Something that is no folder stands in the way.
+                    taken_away |= path.starts_with(&found);
+                }
+                Meaning::Removes(folder, name) => taken_away |= path.starts_with(folder.join(name)),
+                Meaning::Empties(folder) => taken_away |= path.starts_with(&folder),
+                Meaning::Brings(_) | Meaning::Nothing => {}
+            }
+            Ok(())
+        })?;
+        match brought {
+            Some(content) => return Ok(content),
+            None if taken_away => return Ok(None),
+            None => {}
+        }
+    }
+    Ok(None)
 }
 
 /// Puts layer upon layer.

@@ -53,6 +53,8 @@ pub const LEFTOVERS: &[&str] = &[
     "tmp/*",
     "run/*",
     "dev/*",
+    // What a container's files tell whoever asks whether this is one: here it is none.
+    ".dockerenv",
 ];
 
 /// Folders whose files are emptied of meaning by a build: the files go, the folders stay, since packages own them and
@@ -95,7 +97,7 @@ pub fn find(root: &Root) -> Result<Vec<PathBuf>, Error> {
 }
 
 fn matches(root: &Root, pattern: &str) -> Result<Vec<PathBuf>, Error> {
-    let Some((folder, last)) = pattern.rsplit_once('/') else { return Ok(Vec::new()) };
+    let (folder, last) = pattern.rsplit_once('/').unwrap_or(("", pattern));
     let names = root.names(folder)?;
     let fits = |name: &&std::ffi::OsString| {
         let name = name.to_string_lossy();

@@ -60,11 +60,19 @@ pub fn install(
     configure::check(root)
 }
 
-/// What must stand in a tree before anything runs in it: the folders that the sandbox mounts on, where no package has brought
+/// Makes what must stand in a tree before anything runs in it: the folders that the sandbox mounts on, where nobody has brought
 /// them.
-fn skeleton(root: &Root) -> Result<(), Error> {
-    for folder in ["dev", "proc", "sys", "run", "tmp"] {
+///
+/// # Errors
+/// Something else stands in their place, or they cannot be made.
+pub fn skeleton(root: &Root) -> Result<(), Error> {
+    for folder in ["dev", "proc", "sys", "run"] {
         root.make_folder(folder)?;
+    }
+    if !root.exists("tmp") {
+        root.make_folder("tmp")?;
+        // Everybody's, and each file its owner's.
+        root.set_mode("tmp", 0o1777)?;
     }
     Ok(())
 }

@@ -32,7 +32,7 @@ pub mod upper;
 
 pub use error::Error;
 pub use filters::Filters;
-pub use install::{Package, install};
+pub use install::{Package, install, skeleton};
 pub use root::{Root, remove_tree};
 pub use run::Output;
 pub use sandbox::Sandbox;

@@ -74,15 +74,30 @@ fn lay(
 /// # Errors
 /// It cannot be read or written.
 pub fn program(root: &Root, source: &Path, to: &Path, epoch: u64) -> Result<(), Error> {
+    let mut content = fs_err::File::open(source).map_err(Error::io("read", source))?;
+    put(root, to, 0o755, &mut content, epoch)
+}
+
+/// Puts `content` at `to`, as a file of root's.
+///
+/// # Errors
+/// It cannot be read or written.
+pub fn put(
+    root: &Root,
+    to: &Path,
+    mode: u32,
+    content: &mut dyn std::io::Read,
+    epoch: u64,
+) -> Result<(), Error> {
     let mut parents = Parents::default();
     let place = parents.place(root, to)?;
     let mtime = i64::try_from(epoch).unwrap_or(0);
-    let write = || -> std::io::Result<()> {
+    let mut write = || -> std::io::Result<()> {
         root::remove(&place)?;
-        std::io::copy(&mut fs_err::File::open(source)?, &mut root::create(&place)?)?;
-        root::set_attributes(&place, false, Attributes { mode: 0o755, uid: 0, gid: 0, mtime })
+        std::io::copy(content, &mut root::create(&place)?)?;
+        root::set_attributes(&place, false, Attributes { mode, uid: 0, gid: 0, mtime })
     };
-    write().map_err(Error::io("put into the tree", source))
+    write().map_err(Error::io("write", root.path().join(to)))
 }
 
 /// Runs the host's file `script` inside the tree, by its own `#!` line, whatever its mode on this host, with the variables

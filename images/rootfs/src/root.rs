@@ -30,7 +30,7 @@ pub struct Root {
 pub(crate) const OPAQUE: &[u8] = b"trusted.overlay.opaque";
 
 /// How large a file may be that is read whole: the largest of them, dpkg's database and package indexes, stay far below.
-const LARGEST: u64 = 64 << 20;
+pub(crate) const LARGEST: u64 = 64 << 20;
 
 /// Who owns an entry of the tree, its mode and its time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -270,6 +270,15 @@ impl Root {
     pub fn make_folder(&self, path: impl AsRef<Path>) -> Result<(), Error> {
         let path = path.as_ref();
         self.folder(path).map(drop)
+    }
+
+    /// Sets the mode of what is there.
+    pub(crate) fn set_mode(&self, path: impl AsRef<Path>, mode: u32) -> Result<(), Error> {
+        let path = path.as_ref();
+        let set = self
+            .resolve(path, OFlags::RDONLY | OFlags::NONBLOCK)
+            .and_then(|opened| rustix::fs::fchmod(opened, Mode::from_raw_mode(mode)));
+        set.map_err(|source| Error::io("own", self.shown(path))(source.into()))
     }
 
     /// Removes a file, a link, or a folder with all that is in it; nothing happens where nothing is.

@@ -5,6 +5,7 @@
 //! - [`inspect`]: what images are, what differs, lists of software, what is built anew
 //! - [`killed`]: killed at any moment, the next build finishes
 //! - [`provisioners`]: every kind of step; inheritance, variables, slots, stacks of overlays
+//! - [`containers`]: container images as the source of bases and overlays; [`modules`]: modules of the kernel in them
 //! - [`contract`]: which overlays hold when their base changes
 //! - [`damaged`]: what is damaged or lost in the store is found, and made again
 //! - [`refusals`]: bad input, a full disk, no network: said in words, and nothing is changed
@@ -18,11 +19,13 @@
     reason = "a test may panic, says why it is skipped, and has no public side"
 )]
 
+mod containers;
 mod contract;
 mod damaged;
 mod fidelity;
 mod inspect;
 mod killed;
+mod modules;
 mod project;
 mod provisioners;
 mod refusals;

@@ -22,7 +22,7 @@ fn chisel() -> Deb {
 }
 
 /// A project with more in its recipe.
-fn with(more: &str) -> Small {
+pub fn with(more: &str) -> Small {
     let small = Small::new();
     let recipe = small::recipe(&small.project.key(), &small.server.uri());
     small.project.write_recipe(&(recipe + more));
@@ -30,7 +30,7 @@ fn with(more: &str) -> Small {
 }
 
 /// A file of the project, with that mode.
-fn put(small: &Small, path: &str, mode: u32, contents: &[u8]) {
+pub fn put(small: &Small, path: &str, mode: u32, contents: &[u8]) {
     let path = small.project.folder.join(path);
     fs::create_dir_all(path.parent().unwrap()).unwrap();
     fs::write(&path, contents).unwrap();
@@ -38,13 +38,13 @@ fn put(small: &Small, path: &str, mode: u32, contents: &[u8]) {
 }
 
 /// The text of a file in an image of the store, as squashfs-tools read it.
-fn text(small: &Small, target: &str, path: &str) -> String {
+pub fn text(small: &Small, target: &str, path: &str) -> String {
     let (digest, _) = &small.project.images()[target];
     run(Command::new("unsquashfs").arg("-cat").arg(small.project.blob(digest)).arg(path))
 }
 
 /// The paths in an image of the store.
-fn paths(small: &Small, target: &str) -> Vec<String> {
+pub fn paths(small: &Small, target: &str) -> Vec<String> {
     let (digest, _) = &small.project.images()[target];
     let listed =
         run(Command::new("unsquashfs").args(["-d", "", "-l"]).arg(small.project.blob(digest)));

@@ -13,7 +13,8 @@ use overboot_testkit::require;
 
 use crate::project::Project;
 
-const KERNEL: &str = "6.1.2-small";
+/// The version of its kernel.
+pub const KERNEL: &str = "6.1.2-small";
 
 /// The targets of [`recipe`], all of them.
 pub const TARGETS: [&str; 8] = [
@@ -184,7 +185,8 @@ fn kernel() -> Deb {
     for (path, information) in [
         ("kernel/drivers/block/loop.ko", "alias=block-major-7-*\0alias=devname:loop-control\0"),
         ("kernel/fs/overlayfs/overlay.ko", "alias=fs-overlay\0"),
-        ("kernel/drivers/net/acme.ko", "alias=pci:v0000ACEDd*\0"),
+        ("kernel/drivers/net/acme.ko", "alias=pci:v0000ACEDd*\0depends=bolts\0"),
+        ("kernel/lib/bolts.ko", "alias=symbol-of-bolts\0"),
     ] {
         let path = modules.join(path);
         deb = deb.file(path.to_str().unwrap(), 0o644, &module(information.as_bytes()));

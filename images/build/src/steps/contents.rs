@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use overboot_debian::deb::Deb as DebFile;
-use overboot_recipe::{LockedPackage, Whence};
+use overboot_recipe::{LockedPackage, Provisioner, Whence};
 use overboot_record::{Beneath, Contents, Deb, Distribution, File, Kind, Listing, Package, files};
 use overboot_store::Layer;
 
@@ -28,12 +28,16 @@ pub(crate) fn of(
     context.log(&step.target)("listing what is in it");
     Ok(Some(match &step.target {
         Target::Base(_) => {
-            overboot_record::root(listing(context, layers)?, whose(context), &debs(context, step))?
+            let listing = listing(context, layers)?;
+            let contents = overboot_record::root(listing, whose(context), &debs(context, step))?;
+            with_modules(context, step, contents)?
         }
         Target::Overlay(name) => {
             let (below, beneath) = below(context, step, name)?;
             let listing = listing(context, layers)?;
-            overboot_record::overlay(name, listing, &below, beneath, &debs(context, step))?
+            let debs = debs(context, step);
+            let contents = overboot_record::overlay(name, listing, &below, beneath, &debs)?;
+            with_modules(context, step, contents)?
         }
         Target::Kernel => {
             let tree = tree::files(context, "kernel")?;
@@ -63,9 +67,20 @@ fn listing(context: &Context<'_>, layers: &[Layer]) -> Result<Listing, Error> {
 
 /// The contents of an image of files that come from the packages of `image` in the lock, where there is just one of them.
 fn of_package(context: &Context<'_>, image: &str, listing: Listing) -> Result<Contents, Error> {
-    let locked = context.lock.steps(image).concat().concat();
+    let packages = packages(context, image)?;
+    let [only] = &packages[..] else {
+        return Ok(files(listing, whose(context), packages, |_| None));
+    };
+    let (tree, name) = (tree::files(context, image)?, only.name.clone());
+    let mut there = BTreeSet::new();
+    walk(&tree, "", &mut there)?;
+    Ok(files(listing, whose(context), packages, |path| there.contains(path).then(|| name.clone())))
+}
+
+/// The packages of `image` in the lock, as they say of themselves.
+fn packages(context: &Context<'_>, image: &str) -> Result<Vec<Package>, Error> {
     let mut packages = Vec::new();
-    for locked in &locked {
+    for locked in context.lock.steps(image).concat().concat() {
         let path = context.package_file(locked)?.path;
         let bytes = fs_err::read(&path).map_err(Error::io("read", &path))?;
         let control = DebFile::new(&bytes).and_then(|deb| Ok(deb.control()?.control()?.to_owned()));
@@ -79,15 +94,43 @@ fn of_package(context: &Context<'_>, image: &str, listing: Listing) -> Result<Co
         });
         packages.push(Package { deb: Some(deb(locked)), ..package });
     }
-    let [only] = &locked[..] else {
-        return Ok(files(listing, whose(context), packages, |_| None));
+    Ok(packages)
+}
+
+/// The same contents with the package of the kernel, whose files the modules are that steps have put there. dpkg knows nothing
+/// of them.
+fn with_modules(
+    context: &Context<'_>,
+    step: &Step,
+    mut contents: Contents,
+) -> Result<Contents, Error> {
+    let places: Vec<&Path> = super::steps_of(context.recipe, &step.target)
+        .iter()
+        .filter_map(|step| match step {
+            Provisioner::Modules { to, .. } => {
+                Some(to.as_deref().unwrap_or(Path::new("usr/lib/modules")))
+            }
+            _ => None,
+        })
+        .collect();
+    if places.is_empty() {
+        return Ok(contents);
+    }
+    let kernel = packages(context, "kernel")?;
+    let Some(name) = kernel.first().map(|package| package.name.clone()) else {
+        return Ok(contents);
     };
-    let tree = tree::files(context, image)?;
-    let mut there = BTreeSet::new();
-    walk(&tree, "", &mut there)?;
-    Ok(files(listing, whose(context), packages, |path| {
-        there.contains(path).then(|| only.name.clone())
-    }))
+    for file in contents.files.iter_mut().filter(|file| file.package.is_none()) {
+        let path = Path::new(&file.path);
+        let module = path.extension().is_some_and(|ending| ending == "ko");
+        if module && places.iter().any(|place| path.starts_with(place)) {
+            file.package = Some(name.clone());
+        }
+    }
+    contents.packages.extend(kernel);
+    contents.packages.sort_by(|a, b| (&a.name, &a.architecture).cmp(&(&b.name, &b.architecture)));
+    contents.packages.dedup_by(|a, b| a.name == b.name && a.architecture == b.architecture);
+    Ok(contents)
 }
 
 /// The names of what is in a tree, without the ends that say how a module is compressed.

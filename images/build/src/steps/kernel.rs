@@ -1,10 +1,15 @@
 //! What is made from a package's files alone: kernel, modules, initrd, boot loaders.
 
-use std::io::Write;
+use std::collections::BTreeMap;
+use std::io::{Read, Write};
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use overboot_kmod::Layers;
+use overboot_pack::tree::Kind;
 use overboot_pack::{Kernel, KernelModules, initrd as packing, modules as layer};
 use overboot_recipe::Compression;
+use overboot_rootfs::{Root, provision};
 use overboot_store::Layer;
 
 use super::artifact::{Made, media_type, publish, publish_layers};
@@ -13,7 +18,7 @@ use super::tree::{self, gone};
 use crate::error::Error;
 use crate::execute::Context;
 use crate::lock::LOADERS;
-use crate::plan::Step;
+use crate::plan::{Step, Target};
 
 /// The annotation that gives a layer a file's name (OCI image specification, annotations).
 pub(crate) const TITLE: &str = "org.opencontainers.image.title";
@@ -41,7 +46,7 @@ pub(crate) fn kernel(context: &Context<'_>, step: &Step) -> Result<u64, Error> {
 }
 
 pub(crate) fn modules(context: &Context<'_>, step: &Step, name: &str) -> Result<u64, Error> {
-    let kernel = open(context, step)?;
+    let kernel = open(context, &step.target)?;
     let Some(modules) = context.recipe.modules.get(name) else { return Err(gone(&step.target)) };
     let spec = layer::LayerSpec {
         patterns: &modules.include,
@@ -52,7 +57,7 @@ pub(crate) fn modules(context: &Context<'_>, step: &Step, name: &str) -> Result<
     publish(context, step, "squashfs", |out| {
         let options = options(context, Compression::Zstd);
         let (made_layer, packed) = layer::pack(&kernel, &spec, &options, out, &mut |_| {})?;
-        warn(context, step, &made_layer.unmatched);
+        warn(context, &step.target, &made_layer.unmatched);
         let version = kernel.kernel().version().to_owned();
         Ok(Made {
             entries: packed.facts.names(),
@@ -64,7 +69,7 @@ pub(crate) fn modules(context: &Context<'_>, step: &Step, name: &str) -> Result<
 }
 
 pub(crate) fn initrd(context: &Context<'_>, step: &Step, name: &str) -> Result<u64, Error> {
-    let kernel = open(context, step)?;
+    let kernel = open(context, &step.target)?;
     let Some(initrd) = context.recipe.initrds.get(name) else { return Err(gone(&step.target)) };
     let key = |(at, key): (usize, &String)| packing::InitrdFile {
         path: format!("etc/overboot/keys/{at}.pub"),
@@ -86,7 +91,7 @@ pub(crate) fn initrd(context: &Context<'_>, step: &Step, name: &str) -> Result<u
     context.log(&step.target)("packing");
     publish(context, step, "cpio.zst", |out| {
         let packed = packing::pack(&spec, &mut *out)?;
-        warn(context, step, &packed.unmatched);
+        warn(context, &step.target, &packed.unmatched);
         let version = kernel.kernel().version().to_owned();
         Ok(Made {
             entries: packed.facts.names(),
@@ -118,8 +123,88 @@ pub(crate) fn loaders(context: &Context<'_>, step: &Step) -> Result<u64, Error> 
     Ok(size)
 }
 
-fn open(context: &Context<'_>, step: &Step) -> Result<Arc<KernelModules>, Error> {
-    context.log(&step.target)("reading the kernel's modules");
+/// Puts modules, with all that they need, into a tree: copies of them into the folder `to`, or all that a layer of modules has, so
+/// that modprobe finds them beside those that are there.
+pub(crate) fn provide(
+    context: &Context<'_>,
+    target: &Target,
+    root: &Root,
+    include: &[String],
+    to: Option<&Path>,
+) -> Result<(), Error> {
+    let kernel = open(context, target)?;
+    let spec =
+        layer::LayerSpec { patterns: include, firmware: None, modification_time: time(context) };
+    let found = layer::layer(&kernel, &spec)?;
+    warn(context, target, &found.unmatched);
+    if found.unmatched.len() == include.len() {
+        return Err(Error::told(
+            format!(
+                "no module of the kernel {} matches {}",
+                kernel.kernel().version(),
+                include.join(", ")
+            ),
+            "write names, or paths below the kernel's modules: \"kernel/drivers/char/ipmi/**\"",
+        ));
+    }
+    let epoch = context.lock.epoch;
+    let mut lists = BTreeMap::new();
+    for entry in &found.entries {
+        let Kind::File(source) = &entry.kind else { continue };
+        let path = PathBuf::from(String::from_utf8_lossy(&entry.path).into_owned());
+        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let mut content = source.open().map_err(Error::io("read", &path))?;
+        if !name.ends_with(".ko") {
+            let mut bytes = Vec::new();
+            content.read_to_end(&mut bytes).map_err(Error::io("read", &path))?;
+            lists.insert(name, bytes);
+            continue;
+        }
+        let place = to.map_or_else(|| path.clone(), |to| to.join(&name));
+        provision::put(root, &place, 0o644, &mut content, epoch)?;
+    }
+    if to.is_some() {
+        return Ok(());
+    }
+    let folder = Path::new("usr/lib/modules").join(kernel.kernel().version());
+    let list = |name: &str| lists.get(name).cloned().unwrap_or_default();
+    for name in ["modules.builtin", "modules.builtin.modinfo"] {
+        provision::put(root, &folder.join(name), 0o644, &mut &list(name)[..], epoch)?;
+    }
+    for (name, bytes) in united(root, &folder, list)? {
+        provision::put(root, &folder.join(name), 0o644, &mut &bytes[..], epoch)?;
+    }
+    Ok(())
+}
+
+/// depmod's files about the modules that a tree has and those that come now, whose own lists `new` gives.
+fn united(
+    root: &Root,
+    folder: &Path,
+    new: impl FnMut(&'static str) -> Vec<u8>,
+) -> Result<Vec<(&'static str, Vec<u8>)>, Error> {
+    let told = |source: overboot_kmod::Error| {
+        Error::told(
+            format!(
+                "/{} of the image holds what depmod has not written: {source}",
+                folder.display()
+            ),
+            "run `depmod` in a script before this step",
+        )
+    };
+    let mut layers = Layers::default();
+    // What cannot be read is not there: a tree without modules has none of these files.
+    let there = |name: &'static str| root.read(folder.join(name)).unwrap_or_default();
+    layers.add(there).map_err(told)?;
+    layers.add(new).map_err(told)?;
+    let index = layers.index(|path| root.exists(folder.join(path))).map_err(told)?;
+    let mut files = index.files().map_err(told)?;
+    files.push(("modules.order", index.order().into()));
+    Ok(files)
+}
+
+fn open(context: &Context<'_>, target: &Target) -> Result<Arc<KernelModules>, Error> {
+    context.log(target)("reading the kernel's modules");
     context.kernel_modules(|| Ok(Kernel::open(&tree::files(context, "kernel")?)?.read_modules()?))
 }
 
@@ -130,8 +215,8 @@ fn made(context: &Context<'_>) -> Made {
 }
 
 /// A pattern may well match nothing in one kernel and something in the next; it is no error, and no secret.
-fn warn(context: &Context<'_>, step: &Step, unmatched: &[String]) {
+fn warn(context: &Context<'_>, target: &Target, unmatched: &[String]) {
     for pattern in unmatched {
-        context.log(&step.target)(&format!("no module of this kernel matches {pattern}"));
+        context.log(target)(&format!("no module of this kernel matches {pattern}"));
     }
 }

@@ -14,6 +14,8 @@ mod kernel;
 mod set;
 mod tree;
 
+use overboot_recipe::{Provisioner, Recipe};
+
 use crate::error::Error;
 use crate::execute::Context;
 use crate::lock::LOADERS;
@@ -37,15 +39,53 @@ pub(crate) fn run(context: &Context<'_>, step: &Step) -> Result<u64, Error> {
 
 /// The images of the lock whose packages a step reads: those of a base not where its tree is there.
 pub(crate) fn reads(context: &Context<'_>, target: &Target) -> Vec<String> {
-    let base = |name: &str| (!tree::has_base(context, name)).then(|| format!("base/{name}"));
     match target {
         Target::Kernel | Target::Modules(_) | Target::Initrd(_) => vec!["kernel".to_owned()],
         Target::Ipxe => vec![LOADERS.to_owned()],
-        Target::Base(name) => base(name).into_iter().collect(),
-        Target::Overlay(name) => {
-            let below = context.recipe.overlays.get(name).and_then(|overlay| base(&overlay.base));
-            below.into_iter().chain([target.to_string()]).collect()
+        Target::Base(_) | Target::Overlay(_) => {
+            let carried_out = provisions(context, target);
+            // Also where a base's tree is there, since what is in it tells whose the modules are.
+            let mut steps = carried_out.iter().map(|(_, steps)| *steps);
+            let modules = steps.any(has_modules) || has_modules(steps_of(context.recipe, target));
+            let mut images: Vec<String> =
+                carried_out.iter().map(|(image, _)| image.to_string()).collect();
+            images.extend(modules.then(|| "kernel".to_owned()));
+            images
         }
         Target::Set(_) => Vec::new(),
     }
+}
+
+fn has_modules(steps: &[Provisioner]) -> bool {
+    steps.iter().any(|step| matches!(step, Provisioner::Modules { .. }))
+}
+
+/// The steps of a base or an overlay; none of anything else.
+fn steps_of<'r>(recipe: &'r Recipe, target: &Target) -> &'r [Provisioner] {
+    let steps = match target {
+        Target::Base(name) => recipe.bases.get(name).map(|base| &base.provision),
+        Target::Overlay(name) => recipe.overlays.get(name).map(|overlay| &overlay.provision),
+        _ => None,
+    };
+    steps.map_or(&[], Vec::as_slice)
+}
+
+/// The bases and overlays whose steps are carried out for a target: those of a base not where its tree is there.
+pub(crate) fn provisions<'c>(
+    context: &Context<'c>,
+    target: &Target,
+) -> Vec<(Target, &'c [Provisioner])> {
+    let recipe: &'c Recipe = context.recipe;
+    let below =
+        |name: &str| (!tree::has_base(context, name)).then(|| Target::Base(name.to_owned()));
+    let carried_out: Vec<Target> = match target {
+        Target::Base(name) => below(name).into_iter().collect(),
+        Target::Overlay(name) => {
+            let overlay = recipe.overlays.get(name);
+            let base = overlay.and_then(|overlay| below(&overlay.base));
+            base.into_iter().chain([target.clone()]).collect()
+        }
+        _ => Vec::new(),
+    };
+    carried_out.into_iter().map(|target| (target.clone(), steps_of(recipe, &target))).collect()
 }

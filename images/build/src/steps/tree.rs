@@ -7,12 +7,14 @@ use overboot_digest::Digest;
 use overboot_recipe::{Provisioner, Sudo};
 use overboot_rootfs::{Filters, Package, Root, identity, install, layered, provision, upper};
 
+use super::kernel;
+use crate::containers;
 use crate::error::Error;
 use crate::execute::Context;
 use crate::lock::LOADERS;
 use crate::plan::{Target, tree_key};
 use crate::sources::{apt_sources, keys_in_image};
-use crate::transactions::{Transaction, transactions};
+use crate::transactions::{Transaction, starts_from_packages, transactions};
 
 /// The files of an image's packages, as they are in them: for packages of which only files are wanted.
 pub(crate) fn files(context: &Context<'_>, image: &str) -> Result<PathBuf, Error> {
@@ -33,18 +35,25 @@ pub(crate) fn base(context: &Context<'_>, name: &str) -> Result<PathBuf, Error> 
         let root = Root::open(folder)?;
         let filters = Filters::default().and(&base.path_exclude, &base.path_include);
         keep_to(&root, "overboot", &filters)?;
-        if let Some(keyring) = &context.recipe.archive.keyring {
-            let path = context.project.folder().join(keyring);
-            let keys = fs_err::read(&path).map_err(Error::io("read", &path))?;
-            root.write(keys_in_image(keyring), 0o644, &keys)?;
-            context.unchanged(keyring)?;
+        if base.variant.has_packages() {
+            apt(context, &root)?;
         }
-        let sources = apt_sources(context.recipe);
-        root.write("etc/apt/sources.list.d/overboot.sources", 0o644, sources.as_bytes())?;
         provision_all(context, &target, &root, &base.provision, &filters)?;
         identity::remove(&root)?;
         Ok(())
     })
+}
+
+/// Tells apt on the node where packages come from.
+fn apt(context: &Context<'_>, root: &Root) -> Result<(), Error> {
+    if let Some(keyring) = &context.recipe.archive.keyring {
+        let path = context.project.folder().join(keyring);
+        let keys = fs_err::read(&path).map_err(Error::io("read", &path))?;
+        root.write(keys_in_image(keyring), 0o644, &keys)?;
+        context.unchanged(keyring)?;
+    }
+    let sources = apt_sources(context.recipe);
+    Ok(root.write("etc/apt/sources.list.d/overboot.sources", 0o644, sources.as_bytes())?)
 }
 
 /// Has apt on the node keep to the rule that the build kept to.
@@ -92,7 +101,7 @@ fn provision_all(
     let epoch = context.lock.epoch;
     let threads = context.project.options().threads.get();
     let locked = context.lock.steps(&target.to_string());
-    for step in transactions(steps, matches!(target, Target::Base(_))).0 {
+    for step in transactions(steps, starts_from_packages(context.recipe, target)).0 {
         match step {
             Transaction::Packages(at) => {
                 let batches = locked.get(at).map(Vec::as_slice).unwrap_or_default();
@@ -143,6 +152,16 @@ fn provision_all(
                     default: units.default.as_deref(),
                 };
                 provision::systemd(root, &units, epoch, &log)?;
+            }
+            Transaction::Container(image) => {
+                log(&format!("container image {image}"));
+                let scratch = format!("container-{}", target.to_string().replace('/', "-"));
+                let scratch = context.project.scratch().join(scratch);
+                containers::lay(context, image, root, &scratch, &log)?;
+            }
+            Transaction::Modules(include, to) => {
+                log("kernel modules");
+                kernel::provide(context, target, root, include, to)?;
             }
             Transaction::Users(users) => {
                 for user in users {

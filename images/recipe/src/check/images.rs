@@ -7,6 +7,7 @@ use toml::Spanned;
 use super::Check;
 use crate::manifest::{self, Manifest, Vars};
 use crate::near::near;
+use crate::provisioner::Provisioner;
 use crate::recipe::{Base, Compression, Initrd, Modules, Overlay, Set, Slot, Variant};
 
 /// All images of a recipe.
@@ -162,16 +163,35 @@ impl Check<'_> {
     }
 
     fn base(&mut self, line: &[&manifest::Base], slots: &BTreeMap<String, Slot>) -> Base {
-        let variants = [("minbase", Variant::Minbase), ("standard", Variant::Standard)];
-        let variant = line.iter().rev().find_map(|one| one.variant.as_ref());
+        let variants = [
+            ("minbase", Variant::Minbase),
+            ("standard", Variant::Standard),
+            ("none", Variant::None),
+        ];
+        let given = line.iter().rev().find_map(|one| one.variant.as_ref());
+        let variant =
+            given.map_or(Variant::Minbase, |given| self.choice("variant", given, &variants));
+        let provision: Vec<_> =
+            line.iter().flat_map(|one| self.provision(&one.provision, slots)).collect();
+        if let (
+            Some(given),
+            Variant::None,
+            Some(Provisioner::Packages { .. } | Provisioner::Debs { .. }),
+        ) = (given, variant, provision.first())
+        {
+            self.wrong(
+                given.span(),
+                "there is nothing that could install packages".to_owned(),
+                "begin with a step that brings a system (`container`), or write variant = \"minbase\"",
+            );
+        }
         Base {
-            variant: variant
-                .map_or(Variant::Minbase, |given| self.choice("variant", given, &variants)),
+            variant,
             path_exclude: line.iter().flat_map(|one| self.globs(&one.path_exclude)).collect(),
             path_include: line.iter().flat_map(|one| self.globs(&one.path_include)).collect(),
             compression: self
                 .compression(line.iter().rev().find_map(|one| one.compression.as_ref())),
-            provision: line.iter().flat_map(|one| self.provision(&one.provision, slots)).collect(),
+            provision,
         }
     }
 
@@ -265,7 +285,7 @@ impl Check<'_> {
         (base, on_top)
     }
 
-    fn patterns(&mut self, given: &[Spanned<String>]) -> Vec<String> {
+    pub(super) fn patterns(&mut self, given: &[Spanned<String>]) -> Vec<String> {
         let pattern = |check: &mut Self, one: &Spanned<String>| {
             let text = check.text(one);
             if text.is_empty() || text.starts_with('/') {

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::{Component, Path, PathBuf};
 
+use overboot_oci::Reference;
 use toml::Spanned;
 
 use super::Check;
@@ -40,7 +41,7 @@ impl Check<'_> {
     ) -> Option<Provisioner> {
         let given = step.as_ref();
         let mut kinds = Vec::new();
-        let (mut excludes, mut takes_env) = (false, false);
+        let (mut excludes, mut takes_env, mut takes_to) = (false, false, false);
         if let Some(packages) = &given.packages {
             let names = packages.iter().map(|one| self.package(one)).collect();
             kinds.push(Provisioner::Packages { names, exclude: self.excluded(given) });
@@ -65,6 +66,14 @@ impl Check<'_> {
             kinds.push(Provisioner::HostScript(self.script(script, given)));
             takes_env = true;
         }
+        if let Some(container) = &given.container {
+            kinds.push(Provisioner::Container(self.container(container)?));
+        }
+        if let Some(modules) = &given.modules {
+            let to = given.to.as_ref().and_then(|to| self.in_image(to, "/opt/drivers"));
+            kinds.push(Provisioner::Modules { include: self.patterns(modules), to });
+            takes_to = true;
+        }
         if let Some(users) = &given.users {
             kinds.push(Provisioner::Users(users.iter().map(|user| self.user(user)).collect()));
         }
@@ -75,7 +84,7 @@ impl Check<'_> {
             self.wrong(
                 step.span(),
                 format!("a provisioning step does one thing, and this one names {}", kinds.len()),
-                "write one of `packages`, `debs`, `slots`, `files`, `script`, `host-script`, `users` or `systemd` in each [[….provision]]",
+                "write one of `packages`, `debs`, `slots`, `files`, `script`, `host-script`, `container`, `modules`, `users` or `systemd` in each [[….provision]]",
             );
             return None;
         }
@@ -86,6 +95,10 @@ impl Check<'_> {
         if let (false, Some(name)) = (takes_env, given.env.keys().next()) {
             let message = "this step runs nothing that has an environment".to_owned();
             self.wrong(name.span(), message, "write `env` with `script` or `host-script`");
+        }
+        if let (false, Some(to)) = (takes_to, &given.to) {
+            let message = "this step copies nothing to a folder".to_owned();
+            self.wrong(to.span(), message, "write `to` with `modules`");
         }
         kinds.pop()
     }
@@ -169,23 +182,43 @@ impl Check<'_> {
         let mut files = BTreeMap::new();
         for (slot, to) in taken {
             self.known_slot(slot, slots);
-            let text = self.text(to);
-            let parts = text.strip_prefix('/').map(Path::new);
-            let inside = parts.filter(|path| {
-                !path.as_os_str().is_empty()
-                    && path.components().all(|part| matches!(part, Component::Normal(_)))
-            });
-            match inside {
-                Some(path) => {
-                    files.insert(slot.as_ref().clone(), path.to_owned());
-                }
-                None => {
-                    let message = format!("\"{text}\" is not the path of a file in the image");
-                    self.wrong(to.span(), message, "write it from the root: \"/opt/vendor/tool\"");
-                }
+            if let Some(path) = self.in_image(to, "/opt/vendor/tool") {
+                files.insert(slot.as_ref().clone(), path);
             }
         }
         files
+    }
+
+    /// A path in the image, then relative to its root.
+    fn in_image(&mut self, given: &Spanned<String>, example: &str) -> Option<PathBuf> {
+        let text = self.text(given);
+        let path = text.strip_prefix('/').map(Path::new).filter(|path| {
+            !path.as_os_str().is_empty()
+                && path.components().all(|part| matches!(part, Component::Normal(_)))
+        });
+        if path.is_none() {
+            let message = format!("\"{text}\" is not a path in the image");
+            self.wrong(given.span(), message, format!("write it from the root: \"{example}\""));
+        }
+        path.map(Path::to_owned)
+    }
+
+    /// A container image in a registry, or in a layout of the project.
+    fn container(&mut self, given: &Spanned<String>) -> Option<Reference> {
+        match self.text(given).parse::<Reference>() {
+            Ok(Reference::Layout { path, name, digest }) => {
+                Some(Reference::Layout { path: self.there(given, path, true), name, digest })
+            }
+            Ok(registry @ Reference::Registry(_)) => Some(registry),
+            Err(overboot_oci::Error { text, reason }) => {
+                self.wrong(
+                    given.span(),
+                    format!("\"{text}\" is no container image: {reason}"),
+                    "write \"registry.example.com/team/tool:1\", or \"oci:FOLDER:NAME\" for one of an image layout in the project",
+                );
+                None
+            }
+        }
     }
 
     fn script(&mut self, path: &Spanned<String>, given: &manifest::Provisioner) -> Script {

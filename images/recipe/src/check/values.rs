@@ -133,6 +133,10 @@ impl Check<'_> {
     /// A path below the project.
     pub(super) fn path(&mut self, given: &Spanned<String>) -> PathBuf {
         let path = PathBuf::from(self.text(given));
+        self.inside(given, path)
+    }
+
+    fn inside(&mut self, given: &Spanned<String>, path: PathBuf) -> PathBuf {
         let inside = path.components().all(|part| matches!(part, Component::Normal(_)));
         if !inside || path.as_os_str().is_empty() {
             self.wrong(
@@ -146,8 +150,19 @@ impl Check<'_> {
 
     /// A path below the project where a file, or a folder, must be.
     pub(super) fn file(&mut self, given: &Spanned<String>, folder_wanted: bool) -> PathBuf {
+        let path = PathBuf::from(self.text(given));
+        self.there(given, path, folder_wanted)
+    }
+
+    /// The same, of a path that is part of what was given.
+    pub(super) fn there(
+        &mut self,
+        given: &Spanned<String>,
+        path: PathBuf,
+        folder_wanted: bool,
+    ) -> PathBuf {
         let mistakes = self.found.len();
-        let path = self.path(given);
+        let path = self.inside(given, path);
         if self.found.len() > mistakes {
             return path;
         }

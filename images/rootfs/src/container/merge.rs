@@ -3,18 +3,20 @@
 use std::collections::HashMap;
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
-use std::io;
+use std::io::{self, Write};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
+use overboot_merge::{Form, apply, difference};
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, Stat, XattrFlags, openat, readlinkat, statat};
 
 use super::{is_taken, set_time};
 use crate::error::Error;
-use crate::root::{self, Attributes, Parents, Root};
+use crate::root::{self, Attributes, Parents, Place, Root};
 
 /// Copies what is in `from` into `to`, in place of what has the same names there. A folder that is there stays what it is, a link to
-/// one too: an image with a folder `lib` does not undo a merged `/usr`.
+/// one too: an image with a folder `lib` does not undo a merged `/usr`. A database that both have becomes one with the records of
+/// both.
 pub(super) fn merge(from: &Root, to: &Root) -> Result<(), Error> {
     let mut merge =
         Merge { from, to, parents: Parents::default(), links: HashMap::new(), times: Vec::new() };
@@ -109,6 +111,11 @@ impl Merge<'_> {
         }
         let place = self.parents.place(self.to, path)?;
         let old = root::look(&place)?.map(|old| FileType::from_raw_mode(old.st_mode));
+        if (kind, old) == (FileType::RegularFile, Some(FileType::RegularFile))
+            && let Some(form) = path.to_str().and_then(Form::of)
+        {
+            return self.unite(form, path, &place);
+        }
         let stays = kind == FileType::Directory && old == Some(FileType::Directory);
         if !stays && let Some(old) = old {
             root::remove_all(&place.0, place.1)?;
@@ -158,6 +165,26 @@ impl Merge<'_> {
             self.times.push((path.to_owned(), there.st_mtime));
         }
         Ok(())
+    }
+}
+
+impl Merge<'_> {
+    /// Writes a database with the records of both. Whose counts where both have one of a name: the image has brought the files of
+    /// its packages; but users and groups are the system's, which an image knows nothing of.
+    fn unite(&self, form: Form, path: &Path, place: &Place<'_>) -> Result<(), Trouble> {
+        let text = |root: &Root| -> Result<String, Error> {
+            Ok(root.read_text(path)?.unwrap_or_default())
+        };
+        let (image, tree) = (text(self.from)?, text(self.to)?);
+        let united = if path.starts_with("etc") {
+            apply(form, &image, &difference(form, "", &tree))
+        } else {
+            apply(form, &tree, &difference(form, "", &image))
+        };
+        // In its place, so that mode and owner stay.
+        let flags = OFlags::WRONLY | OFlags::TRUNC | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let mut file = File::from(openat(&*place.0, place.1, flags, Mode::empty())?);
+        Ok(file.write_all(united.as_bytes())?)
     }
 }
 

@@ -13,7 +13,7 @@ use overboot_testkit::container::{Layer, MTIME, Packing, layout};
 use overboot_testkit::program::run;
 use overboot_testkit::require;
 
-use super::apply;
+use super::{apply, read};
 use crate::error::Error;
 use crate::root::Root;
 
@@ -349,6 +349,74 @@ fn an_image_goes_into_a_tree_as_a_whole() {
     }
     assert!(tree["lib"].ends_with("-> \"usr/lib\""));
     assert!(tree["usr/lib/b"].ends_with("x2 a"));
+}
+
+#[test]
+fn an_image_does_not_take_away_the_trees_users_and_packages() {
+    if !root() {
+        return;
+    }
+    let stanza = |name: &str, version: &str| {
+        format!(
+            "Package: {name}\nStatus: install ok installed\nArchitecture: all\nVersion: {version}\n\n"
+        )
+    };
+    let status = stanza("both", "2") + &stanza("image", "1");
+    let image = gzip(&[layer()
+        .file("etc/passwd", 0o666, b"root:x:0:0::/home:/bin/ash\nweb:x:101:101::/:\n")
+        .file("etc/group", 0o644, b"root:x:0:\nsudo:x:9:web\n")
+        .file("var/lib/dpkg/status", 0o644, status.as_bytes())
+        .file("etc/shells", 0o644, b"/bin/ash\n")]);
+    let folder = tempfile::tempdir().unwrap();
+    let root = Root::create(folder.path().join("tree")).unwrap();
+    root.write("etc/passwd", 0o640, b"root:x:0:0::/root:/bin/bash\nmonorail:x:150:150::/:\n")
+        .unwrap();
+    root.write("etc/group", 0o644, b"root:x:0:\nsudo:x:27:monorail\n").unwrap();
+    let status = stanza("both", "1") + &stanza("tree", "1");
+    root.write("var/lib/dpkg/status", 0o644, status.as_bytes()).unwrap();
+    let scratch = folder.path().join("scratch");
+    apply(&root, &files(folder.path(), &image), &scratch, &|_| {}).unwrap();
+    let text = |path: &str| root.read_text(path).unwrap().unwrap();
+    let passwd = text("etc/passwd");
+    for line in ["root:x:0:0::/root:/bin/bash\n", "monorail:x:150:", "web:x:101:"] {
+        assert!(passwd.contains(line), "{passwd}");
+    }
+    assert_eq!(passwd.lines().count(), 3);
+    assert_eq!(std::fs::metadata(root.path().join("etc/passwd")).unwrap().mode() & 0o7777, 0o640);
+    assert!(text("etc/group").contains("sudo:x:27:web,monorail\n"), "{}", text("etc/group"));
+    let wanted = stanza("both", "2") + &stanza("image", "1") + &stanza("tree", "1");
+    assert_eq!(text("var/lib/dpkg/status"), wanted);
+    assert_eq!(text("etc/shells"), "/bin/ash\n", "what only the image has");
+}
+
+#[test]
+fn a_file_is_read_out_of_an_image() {
+    let first = Layer::new()
+        .folder("var/lib", 0o755)
+        .file("var/lib/a", 0o644, b"one")
+        .file("var/lib/b", 0o644, b"b")
+        .file("var/lib/c", 0o644, b"c")
+        .file("etc/d", 0o644, b"d")
+        .file("srv/e", 0o644, b"e");
+    let second = Layer::new()
+        .file("./var/lib/a", 0o644, b"two")
+        .whiteout("var/lib", "b")
+        .opaque("etc")
+        .symlink("srv", "etc");
+    let third = Layer::new().folder("var/lib", 0o700);
+    let folder = tempfile::tempdir().unwrap();
+    let layers = files(folder.path(), &gzip(&[first, second, third]));
+    for (path, content) in [
+        ("var/lib/a", Some(&b"two"[..])),
+        ("var/lib/b", None),
+        ("var/lib/c", Some(b"c")),
+        ("etc/d", None),
+        ("srv/e", None),
+        ("var/lib", None),
+        ("nothing", None),
+    ] {
+        assert_eq!(read(&layers, Path::new(path)).unwrap().as_deref(), content, "{path}");
+    }
 }
 
 /// The files of the layers of the image `it` in a layout, lowest first.
