@@ -68,6 +68,9 @@ enum Command {
     Verify(commands::verify::Args),
     Push(commands::push::Args),
     Pull(commands::pull::Args),
+    Publish(commands::publish::PublishArgs),
+    Rollback(commands::publish::RollbackArgs),
+    Gc(commands::gc::Args),
     Schema(commands::schema::Args),
 }
 
@@ -104,6 +107,9 @@ fn run(cli: Cli, printer: &Printer) -> Result<ExitCode> {
         Command::Verify(args) => commands::verify::run(&cli.global, &args, printer),
         Command::Push(args) => commands::push::run(&cli.global, &args, printer),
         Command::Pull(args) => commands::pull::run(&cli.global, &args, printer),
+        Command::Publish(args) => commands::publish::publish(&cli.global, &args, printer),
+        Command::Rollback(args) => commands::publish::rollback(&cli.global, &args, printer),
+        Command::Gc(args) => commands::gc::run(&cli.global, &args, printer),
         Command::Schema(args) => commands::schema::run(&args, printer),
     }
 }

@@ -72,19 +72,24 @@ impl Printer {
 
     /// Something worth knowing that is no result.
     pub(crate) fn note(&self, text: impl std::fmt::Display) {
-        match self.way {
-            Way::Bars => {
-                let _ = self.bars.println(text.to_string());
-            }
-            Way::Lines => eprintln!("{text}"),
-            Way::Json => {}
-        }
+        self.line_of(&printable(&text.to_string()));
     }
 
     /// Something in the background, dim where there is colour: a machine's console.
     pub(crate) fn aside(&self, text: impl std::fmt::Display) {
+        let text = printable(&text.to_string());
         let dim = self.way == Way::Bars && std::env::var_os("NO_COLOR").is_none();
-        if dim { self.note(format!("\x1b[2m{text}\x1b[0m")) } else { self.note(text) }
+        self.line_of(&if dim { format!("\x1b[2m{text}\x1b[0m") } else { text });
+    }
+
+    fn line_of(&self, text: &str) {
+        match self.way {
+            Way::Bars => {
+                let _ = self.bars.println(text);
+            }
+            Way::Lines => eprintln!("{text}"),
+            Way::Json => {}
+        }
     }
 
     /// What went wrong: the message, and beneath it what it came from.
@@ -111,7 +116,7 @@ impl Printer {
         if let Some(help) = help {
             text.push_str(&format!("\n  help: {help}"));
         }
-        eprintln!("{text}");
+        eprintln!("{}", printable(&text));
     }
 
     /// What a build tells.
@@ -120,7 +125,7 @@ impl Printer {
             Way::Json => self.json(&event),
             Way::Lines => {
                 if let Some(line) = line(&event) {
-                    eprintln!("{line}");
+                    eprintln!("{}", printable(&line));
                 }
             }
             Way::Bars => self.bar(event),
@@ -141,7 +146,7 @@ impl Printer {
             }
             Event::Progress { target, line } => {
                 if let Some(bar) = running.get(target) {
-                    bar.set_message(line.clone());
+                    bar.set_message(printable(line));
                 }
             }
             Event::Fetching { bytes, .. } => {
@@ -192,13 +197,27 @@ fn fetched(bar: Option<&ProgressBar>, bytes: u64) {
 
 /// Prints a line. That nobody reads on (`| head`) is no failure; a disk that is full is.
 fn say(text: impl std::fmt::Display) {
-    match writeln!(std::io::stdout().lock(), "{text}") {
+    match writeln!(std::io::stdout().lock(), "{}", printable(&text.to_string())) {
         Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
             eprintln!("error: cannot print the result: {error}");
             std::process::exit(1);
         }
         _ => {}
     }
+}
+
+/// The text with all that a terminal would obey made visible: names of files, and what registries and maintainer scripts say, are
+/// other people's.
+fn printable(text: &str) -> String {
+    let mut printable = String::with_capacity(text.len());
+    for character in text.chars() {
+        match character {
+            '\n' | '\t' => printable.push(character),
+            control if control.is_control() => printable.extend(control.escape_default()),
+            _ => printable.push(character),
+        }
+    }
+    printable
 }
 
 /// An event as a line of a log; nothing for those that are only of use while one looks at them.
@@ -236,4 +255,17 @@ pub(crate) fn size(bytes: u64) -> String {
 /// `2.4 s`.
 pub(crate) fn seconds(milliseconds: u64) -> String {
     format!("{}.{} s", milliseconds / 1_000, milliseconds % 1_000 / 100)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nobody_elses_text_commands_the_terminal() {
+        assert_eq!(
+            printable("a\x1b]0;title\x07\r\u{9b}b\n\tü"),
+            "a\\u{1b}]0;title\\u{7}\\r\\u{9b}b\n\tü"
+        );
+    }
 }

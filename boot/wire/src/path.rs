@@ -68,7 +68,14 @@ pub fn set(name: &str) -> String {
     format!("{BOOT}/sets/{name}.json")
 }
 
-/// Name of the set at a URL made from [`set`]: what the set found there has to be called.
+/// Path and query of a boot set as the manifest of that digest (64 hex digits) has it: whatever is published meanwhile, a machine
+/// goes on with the set that it began with.
+#[must_use]
+pub fn set_of(name: &str, manifest: &str) -> String {
+    format!("{}?manifest={manifest}", set(name))
+}
+
+/// Name of the set at a URL made from [`set`] or [`set_of`]: what the set found there has to be called.
 ///
 /// ```
 /// assert_eq!(overboot_wire::path::set_name("http://h:1/boot/sets/discovery.json?x=/y"), "discovery");
@@ -115,6 +122,8 @@ mod tests {
     fn blobs_lie_beside_the_sets() {
         assert_eq!(set_base("http://h/boot/sets/a.json?x=/y/z"), Some("http://h/boot"));
         assert_eq!(set_base(&format!("http://h:1{}", set("a"))), Some("http://h:1/boot"));
+        let pinned = format!("http://h:1{}", set_of("a", "00ff"));
+        assert_eq!((set_base(&pinned), set_name(&pinned)), (Some("http://h:1/boot"), "a"));
         for shallow in ["http://h/a.json", "a.json", "", "http://"] {
             assert_eq!(set_base(shallow), None, "{shallow}");
         }

@@ -53,5 +53,13 @@ pub(crate) fn run(global: &Global, args: &Args, printer: &Printer) -> Result<Exi
             printer.result(format!("Built {count} of {} in {took}.", count + built.unchanged.len()))
         }
     }
+    let store = project::store(&project)?;
+    let waiting: Vec<_> = store.unpublished()?.into_iter().map(|one| one.set).collect();
+    if !waiting.is_empty() {
+        printer.note(format!(
+            "Nodes still get what was published of {}; `overboot publish` gives them what is built.",
+            waiting.join(", ")
+        ));
+    }
     Ok(ExitCode::SUCCESS)
 }

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 use overboot_build::{Options, Project};
 use overboot_recipe::{Lock, Recipe};
-use overboot_store::Store;
+use overboot_store::{Store, generation};
 
 use crate::Global;
 use crate::printer::Printer;
@@ -74,8 +74,10 @@ pub(crate) const DISCOVERY: &str = "discovery";
 /// The boot set of that name, or of the overlay of that name; without one discovery's, or the only one.
 pub(crate) fn boot_set(store: &Store, named: Option<&str>) -> Result<String> {
     let targets = store.targets()?;
-    let there: Vec<&str> =
-        targets.iter().filter_map(|target| target.strip_prefix("set/")).collect();
+    let mut there: Vec<&str> =
+        targets.iter().filter_map(|target| generation::boot_set(target)).collect();
+    there.sort_unstable();
+    there.dedup();
     let known = if there.is_empty() { "none".to_owned() } else { there.join(", ") };
     let named = named.map(|name| name.strip_prefix("overlay/").unwrap_or(name));
     match (named, there.as_slice()) {

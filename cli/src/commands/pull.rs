@@ -37,6 +37,8 @@ pub(crate) fn run(global: &Global, args: &Args, printer: &Printer) -> Result<Exi
     let keys = keys?;
     let options = args.registry.online(global)?;
     let repository = Repository::open(&args.repository, Access::Pull, &options)?;
+    // What was fetched has no name until all of it is there: nobody may collect it meanwhile.
+    let _occupied = project.occupy()?;
     let store = project.store()?;
     let pull = Pull {
         repository: &repository,

@@ -124,7 +124,7 @@ pub(crate) fn run(global: &Global, args: &Args, printer: &Printer) -> Result<Exi
 fn read(store: &Store, name: &str) -> Result<BootSet> {
     let artifact = store
         .get(&format!("set/{name}"))?
-        .with_context(|| format!("the boot set {name} went away"))?;
+        .with_context(|| format!("the boot set {name} is not built"))?;
     let bytes = fs_err::read(store.blob_path(&artifact.layer().digest))?;
     BootSet::from_trusted_bytes(&bytes).with_context(|| format!("reading the boot set {name}"))
 }

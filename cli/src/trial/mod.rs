@@ -116,6 +116,7 @@ impl Trial {
         let mut config = ServerConfig::new(dir.join("state"), self.store.clone());
         config.advertised = Some(HOST.to_owned());
         config.boot_set = self.set.clone();
+        config.unpublished = true;
         config.discovery = Some(match self.work {
             Work::Discovery => "Graph.Discovery".to_owned(),
             Work::Command(_) => COMMAND_GRAPH.to_owned(),

@@ -37,6 +37,8 @@ pub struct ServerConfig {
     pub discovery: Option<String>,
     /// The boot set of workflows that name none.
     pub boot_set: String,
+    /// Machines get boot sets as they were built last, whatever is published: for trying out what is to be published.
+    pub unpublished: bool,
     /// Machines to leave alone.
     pub excluded: Vec<Mac>,
 }
@@ -58,6 +60,7 @@ impl ServerConfig {
             syslog: None,
             discovery: Some("Graph.SKU.Discovery".to_owned()),
             boot_set: "discovery".to_owned(),
+            unpublished: false,
             excluded: Vec::new(),
         }
     }

@@ -1,32 +1,32 @@
 //! What the store has for nodes: boot sets by name, blobs by digest.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use overboot_bootset::BootSet;
 use overboot_digest::Digest;
 use overboot_netboot::Loaders;
-use overboot_store::{Artifact, Store};
+use overboot_store::{Artifact, Store, generation};
 
 use crate::http::error::{ApiError, ApiResult};
-
-/// Boot sets are published under this prefix. Layer 0 is the set itself, layer 1 its signature (the text of a
-/// `.minisig` file).
-const SETS: &str = "set/";
 
 /// The artifact that holds boot loaders, one a layer, and the annotation that names each (OCI image specification,
 /// "annotations").
 const LOADERS: &str = "ipxe";
 const TITLE: &str = "org.opencontainers.image.title";
 
-/// The image store, for reading. Cheap to clone.
+/// The image store, for reading. Cheap to clone. Of a boot set, layer 0 is the set itself, layer 1 its signature (the text of a
+/// `.minisig` file).
 #[derive(Clone, Debug)]
 pub(crate) struct Images {
     store: Store,
+    unpublished: bool,
 }
 
 impl Images {
-    pub(crate) fn new(store: Store) -> Self {
-        Self { store }
+    /// What `store` has; of boot sets what was published, or what was built last where `unpublished`.
+    pub(crate) fn new(store: Store, unpublished: bool) -> Self {
+        Self { store, unpublished }
     }
 
     /// Where a blob is, or would be.
@@ -34,19 +34,21 @@ impl Images {
         self.store.blob_path(digest)
     }
 
-    /// The digests of a boot set and of its signature; nothing when no set has this name.
+    /// The digests of a boot set and of its signature, as that manifest has it or as it is served now; nothing when no set has
+    /// this name.
     pub(crate) async fn set_blobs(
         &self,
         name: &str,
+        manifest: Option<Digest>,
     ) -> ApiResult<Option<(Digest, Option<Digest>)>> {
-        Ok(self.artifact(name).await?.map(|artifact| {
+        Ok(self.artifact(name, manifest).await?.map(|artifact| {
             (artifact.layer().digest, artifact.manifest.layers.get(1).map(|layer| layer.digest))
         }))
     }
 
-    /// A boot set.
-    pub(crate) async fn set(&self, name: &str) -> ApiResult<Option<BootSet>> {
-        let Some(artifact) = self.artifact(name).await? else { return Ok(None) };
+    /// A boot set as it is served now, and the digest of its manifest.
+    pub(crate) async fn set(&self, name: &str) -> ApiResult<Option<(BootSet, Digest)>> {
+        let Some(artifact) = self.artifact(name, None).await? else { return Ok(None) };
         let unreadable = |error: Box<dyn std::error::Error + Send + Sync>| {
             ApiError::internal(format!("the boot set {name} cannot be read"), error)
         };
@@ -54,14 +56,16 @@ impl Images {
             .await
             .map_err(|error| unreadable(error.into()))?;
         // The server hands it on and boots nothing itself: the signature is the node's to check.
-        BootSet::from_trusted_bytes(&bytes).map(Some).map_err(|error| unreadable(error.into()))
+        let set = BootSet::from_trusted_bytes(&bytes).map_err(|error| unreadable(error.into()))?;
+        Ok(Some((set, artifact.descriptor.digest)))
     }
 
     /// The names of all boot sets, whole or not.
     pub(crate) async fn sets(&self) -> ApiResult<Vec<String>> {
         let targets = self.read(Store::targets).await?;
-        let names = targets.iter().filter_map(|target| target.strip_prefix(SETS));
-        Ok(names.map(str::to_owned).collect())
+        let names: BTreeSet<&str> =
+            targets.iter().filter_map(|target| generation::boot_set(target)).collect();
+        Ok(names.into_iter().map(str::to_owned).collect())
     }
 
     /// The boot loaders that the build has put into the store, by name; none if it has not.
@@ -79,11 +83,17 @@ impl Images {
         Ok(loaders)
     }
 
-    async fn artifact(&self, name: &str) -> ApiResult<Option<Artifact>> {
-        let target = format!("{SETS}{name}");
-        self.read(move |store| match store.get(&target) {
-            Err(overboot_store::Error::Target { .. }) => Ok(None),
-            found => found,
+    async fn artifact(&self, name: &str, manifest: Option<Digest>) -> ApiResult<Option<Artifact>> {
+        let (name, target) = (name.to_owned(), format!("set/{name}"));
+        let unpublished = self.unpublished;
+        self.read(move |store| match manifest {
+            // Whoever asks may name any content: what is no manifest is no set.
+            Some(digest) => match store.get_digest(&target, &digest) {
+                Err(overboot_store::Error::Manifest { .. }) => Ok(None),
+                found => found,
+            },
+            None if unpublished => store.get(&target),
+            None => store.served(&name),
         })
         .await
     }

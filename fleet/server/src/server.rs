@@ -86,7 +86,7 @@ impl Server {
         let app = Arc::new(App {
             state: state.clone(),
             engine: engine.clone(),
-            images: Images::new(store),
+            images: Images::new(store, config.unpublished),
             site,
             address,
             loaders,

@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
 use overboot_digest::Digest;
 use serde::{Deserialize, Serialize};
@@ -158,6 +159,33 @@ impl PackageStore {
         Ok(summary)
     }
 
+    /// The files here that are not of `needed` and that nobody has read since `since`, with their lengths in bytes; also what was
+    /// begun and not finished.
+    ///
+    /// # Errors
+    /// The directory cannot be read.
+    pub fn unused(
+        &self,
+        needed: &HashSet<Digest>,
+        since: SystemTime,
+    ) -> Result<Vec<(PathBuf, u64)>, Error> {
+        let folder = self.dir.join("sha256");
+        let failed = |source| Error::file(&folder, source);
+        let needed: HashSet<PathBuf> = needed.iter().map(|digest| self.path(digest)).collect();
+        let mut unused = Vec::new();
+        for entry in fs_err::read_dir(&folder).map_err(failed)? {
+            let entry = entry.map_err(failed)?;
+            // Another process may have renamed it.
+            let Ok(metadata) = entry.metadata() else { continue };
+            let old = metadata.modified().is_ok_and(|used| used < since);
+            if old && metadata.is_file() && !needed.contains(&entry.path()) {
+                unused.push((entry.path(), metadata.len()));
+            }
+        }
+        unused.sort();
+        Ok(unused)
+    }
+
     /// Refuses where something is missing, and names it before anything is begun.
     fn all_present(&self, wanted: &[&Wanted]) -> Result<(), Error> {
         let missing: Vec<_> = wanted.iter().filter(|wanted| !self.contains(wanted)).collect();
@@ -181,6 +209,9 @@ impl PackageStore {
         };
         let found = Digest::of_reader(file).map_err(failed)?;
         if found == (wanted.sha256, wanted.size) {
+            // So that it counts as used; where that fails, it goes a little earlier.
+            let file = fs_err::OpenOptions::new().append(true).open(path);
+            let _ = file.and_then(|file| file.file().set_modified(SystemTime::now()));
             return Ok(true);
         }
         warn!(path = %path.display(), "a package file in the store is damaged and is thrown away");

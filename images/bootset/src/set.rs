@@ -86,6 +86,12 @@ impl BootSet {
         std::iter::once(&self.base).chain(&self.modules).chain(&self.overlays)
     }
 
+    /// All that it names: kernel, initrd, layers.
+    pub fn blobs(&self) -> impl Iterator<Item = Blob> {
+        let layers = self.layers().map(|layer| Blob { digest: layer.digest, size: layer.size });
+        std::iter::once(self.kernel).chain(self.initrd.iter().copied()).chain(layers)
+    }
+
     /// Bytes of all layers.
     #[must_use]
     pub fn layer_bytes(&self) -> u64 {

@@ -8,11 +8,14 @@
 //! - [`contract`]: facts beside bases and overlays; which overlays hold on another base.
 //! - [`export`]: what is in the store in its ancestor's form.
 //! - [`signing`]: the keys of boot sets.
+//! - [`collect`](mod@collect): space.
+//! - [`publish`](mod@publish): which boot sets nodes get.
 //! - [`verify`](mod@verify): is what the store holds what it says it is?
 //! - [`Project`]: the folders of a project, and the lock that keeps two builds apart.
 //!
 //! Does not know how anything is shown to a person (that is told in [`Event`]s), nor the network beyond the archive's fetcher.
 
+pub mod collect;
 mod containers;
 pub mod contract;
 mod debs;
@@ -24,17 +27,20 @@ mod inputs;
 pub mod lock;
 pub mod plan;
 mod project;
+pub mod publish;
 pub mod signing;
 pub mod sources;
 mod steps;
 mod transactions;
 pub mod verify;
 
+pub use collect::{Garbage, Spare, collect};
 pub use error::Error;
 pub use event::Event;
 pub use execute::{Built, Goal, execute};
 pub use lock::lock;
 pub use overboot_record::Record;
 pub use plan::{Plan, Step, Target, plan};
-pub use project::{Apart, Options, Project};
+pub use project::{Apart, Occupied, Options, Project};
+pub use publish::publish;
 pub use verify::verify;

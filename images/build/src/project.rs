@@ -151,11 +151,11 @@ impl Project {
         Ok(Fetcher::new(options)?)
     }
 
-    /// Keeps other builds of this project out until it is dropped, and clears away what a killed one left behind.
+    /// Keeps others that write into this project out until it is dropped, and clears away what a killed one left behind.
     ///
     /// # Errors
     /// [`Error::Busy`].
-    pub(crate) fn occupy(&self) -> Result<Occupied, Error> {
+    pub fn occupy(&self) -> Result<Occupied, Error> {
         let private = self.private();
         fs_err::create_dir_all(&private).map_err(Error::io("make", &private))?;
         let file = lock(&private.join("lock"))?;
@@ -202,7 +202,7 @@ impl Drop for Apart {
 
 /// The project is ours while this lives.
 #[derive(Debug)]
-pub(crate) struct Occupied {
+pub struct Occupied {
     scratch: PathBuf,
     _file: std::fs::File,
 }

@@ -2,8 +2,9 @@
 
 use std::path::PathBuf;
 
+use overboot_bootset::{Blob, BootSet};
 use overboot_recipe::Recipe;
-use overboot_store::{Artifact, Store};
+use overboot_store::{Artifact, Store, generation};
 
 use crate::error::Error;
 use crate::project::Project;
@@ -42,7 +43,7 @@ pub fn verify(project: &Project, recipe: &Recipe, store: &Store) -> Result<Verif
         let moved_to = store.set_aside(&problem)?;
         verified.findings.push(Finding { problem: problem.to_string(), moved_to });
     }
-    for target in store.targets()?.iter().filter(|target| target.starts_with("set/")) {
+    for target in store.targets()?.iter().filter(|target| generation::boot_set(target).is_some()) {
         // What is not whole has been told already.
         let Ok(Some(artifact)) = store.get(target) else { continue };
         if let Some(problem) = signature_problem(store, recipe, &artifact) {
@@ -55,7 +56,11 @@ pub fn verify(project: &Project, recipe: &Recipe, store: &Store) -> Result<Verif
 }
 
 /// What is wrong with the signature of a boot set; nothing also where a part of it is not there, which is another matter.
-fn signature_problem(store: &Store, recipe: &Recipe, artifact: &Artifact) -> Option<String> {
+pub(crate) fn signature_problem(
+    store: &Store,
+    recipe: &Recipe,
+    artifact: &Artifact,
+) -> Option<String> {
     let [set, signature, ..] = &artifact.manifest.layers[..] else {
         return Some("it is not signed".to_owned());
     };
@@ -63,4 +68,14 @@ fn signature_problem(store: &Store, recipe: &Recipe, artifact: &Artifact) -> Opt
     let signature = std::fs::read(store.blob_path(&signature.digest)).ok()?;
     let signature = String::from_utf8_lossy(&signature);
     signing::verify(&set, &signature, &recipe.project.trust).err().map(|error| error.to_string())
+}
+
+/// All that a boot set names.
+///
+/// # Errors
+/// It cannot be read, or is none.
+pub(crate) fn parts(store: &Store, set: &Artifact) -> Result<Vec<Blob>, Error> {
+    let path = store.blob_path(&set.layer().digest);
+    let bytes = fs_err::read(&path).map_err(Error::io("read", &path))?;
+    Ok(BootSet::from_trusted_bytes(&bytes)?.blobs().collect())
 }

@@ -73,6 +73,14 @@ pub enum Error {
         /// Why not.
         reason: &'static str,
     },
+    /// A boot set has no such generation.
+    #[error("the boot set {set} cannot be served so: {reason}")]
+    NoGeneration {
+        /// The set.
+        set: String,
+        /// Why not.
+        reason: String,
+    },
 }
 
 impl Error {
@@ -90,6 +98,9 @@ impl Error {
             }
             Self::Blob { .. } | Self::Manifest { .. } => Some(
                 "`overboot verify` lists all that is damaged, and `overboot build` makes it again.",
+            ),
+            Self::NoGeneration { .. } => Some(
+                "`overboot publish --list` shows what was published, `overboot publish` publishes what was built.",
             ),
             Self::Target { .. } => None,
         }

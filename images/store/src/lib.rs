@@ -7,6 +7,7 @@
 //!
 //! - [`Store`]: open, publish, look up, verify, collect.
 //! - [`BlobWriter`]: content on its way in.
+//! - [`generation`]: what was published, and what of it is served.
 //! - [`layout`]: the JSON documents.
 //!
 //! Whatever dies at any moment leaves the old state or the new one, and at most a leftover that the next opening sweeps.
@@ -30,6 +31,7 @@
 mod blob;
 mod error;
 mod files;
+pub mod generation;
 pub mod layout;
 mod store;
 mod target;
@@ -37,6 +39,7 @@ mod verify;
 
 pub use blob::BlobWriter;
 pub use error::Error;
+pub use generation::Generation;
 pub use layout::{ArtifactManifest, Descriptor, Layer};
 pub use store::{Artifact, Store};
 pub use verify::Problem;

@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use overboot_digest::{Digest, HashingReader};
 
@@ -222,24 +222,22 @@ impl Store {
 
     /// Writes a name into the index, in place of what had it.
     fn name(&self, target: &str, entry: Layer) -> Result<(), Error> {
-        let _lock = Lock::exclusive(&self.index_lock())?;
-        let mut index = self.index()?;
-        index.set(target, entry);
-        replace(&self.index_file(), &json(&index, &self.index_file())?)
+        self.change_index(|index| {
+            index.set(target, entry);
+            Ok(())
+        })
     }
 
-    /// Takes the name away; was there one? The content stays until it is collected.
-    ///
-    /// # Errors
-    /// [`Error::Document`], [`Error::File`], [`Error::DiskFull`].
-    pub fn remove(&self, target: &str) -> Result<bool, Error> {
+    /// Changes the index: at once for everybody, or not at all.
+    pub(crate) fn change_index<T>(
+        &self,
+        change: impl FnOnce(&mut Index) -> Result<T, Error>,
+    ) -> Result<T, Error> {
         let _lock = Lock::exclusive(&self.index_lock())?;
         let mut index = self.index()?;
-        let found = index.remove(target);
-        if found {
-            replace(&self.index_file(), &json(&index, &self.index_file())?)?;
-        }
-        Ok(found)
+        let changed = change(&mut index)?;
+        replace(&self.index_file(), &json(&index, &self.index_file())?)?;
+        Ok(changed)
     }
 
     /// What `target` names; `None` where nothing has that name.
@@ -285,39 +283,87 @@ impl Store {
         named.map(|(name, entry)| self.artifact(name, entry)).collect()
     }
 
-    /// Removes the blobs that no artifact needs and that are older than `age`, so that what a running build has just
-    /// stored and not yet published stays. Returns their number and bytes.
+    /// The blobs that no artifact needs once the names `gone` are taken away, nor anybody whose content is in `kept`; with their
+    /// lengths in bytes.
     ///
     /// # Errors
-    /// As [`Store::list`]: nothing is removed where something cannot be read.
-    pub fn collect(&self, age: Duration) -> Result<(usize, u64), Error> {
-        let _lock = Lock::exclusive(&self.index_lock())?;
-        let mut needed = HashSet::new();
+    /// As [`Store::list`]: what cannot be read may need anything.
+    pub fn garbage(
+        &self,
+        gone: &[String],
+        kept: &HashSet<Digest>,
+    ) -> Result<Vec<(PathBuf, u64)>, Error> {
+        // `{}` is the config of every artifact without a record.
+        let mut needed = HashSet::from([Digest::of("{}")]);
+        needed.extend(kept);
         for entry in self.index()?.manifests {
             let name = layout::name(&entry).unwrap_or("(unnamed)").to_owned();
-            needed.insert(entry.digest.hex());
-            // `{}` is the config of every artifact without a record.
-            needed.insert(Digest::of("{}").hex());
+            if gone.contains(&name) {
+                continue;
+            }
+            needed.insert(entry.digest);
             if entry.media_type == layout::MANIFEST {
                 let artifact = self.artifact(&name, &entry)?;
-                needed.extend(artifact.manifest.contents().map(|blob| blob.digest.hex()));
+                needed.extend(artifact.manifest.contents().map(|blob| blob.digest));
+            } else {
+                self.follow_foreign(&entry.digest, &mut needed)?;
             }
         }
-        let before = SystemTime::now().checked_sub(age).unwrap_or(SystemTime::UNIX_EPOCH);
-        let (mut count, mut bytes) = (0, 0);
+        let needed: HashSet<String> = needed.iter().map(Digest::hex).collect();
+        let mut garbage = Vec::new();
         let blobs = self.blobs();
         for entry in fs_err::read_dir(&blobs).map_err(Error::read(&blobs))? {
             let entry = entry.map_err(Error::read(&blobs))?;
-            let path = entry.path();
-            let metadata = entry.metadata().map_err(Error::read(&path))?;
-            let old = metadata.modified().is_ok_and(|modified| modified <= before);
-            if old && entry.file_name().to_str().is_some_and(|name| !needed.contains(name)) {
-                fs_err::remove_file(&path).map_err(Error::write(&path))?;
-                count += 1;
-                bytes += metadata.len();
+            let metadata = entry.metadata().map_err(Error::read(&entry.path()))?;
+            if entry.file_name().to_str().is_some_and(|name| !needed.contains(name)) {
+                garbage.push((entry.path(), metadata.len()));
             }
         }
-        Ok((count, bytes))
+        garbage.sort();
+        Ok(garbage)
+    }
+
+    /// All that a document which another tool has put here leads to: an index may name indexes, and those manifests.
+    fn follow_foreign(&self, digest: &Digest, needed: &mut HashSet<Digest>) -> Result<(), Error> {
+        let Some(bytes) = read_document(&self.blob_path(digest))? else { return Ok(()) };
+        let Ok(document) = serde_json::from_slice::<serde_json::Value>(&bytes) else {
+            return Ok(());
+        };
+        let listed = |name: &str| document.get(name).and_then(|list| list.as_array().cloned());
+        let named = |content: &serde_json::Value| content.get("digest")?.as_str()?.parse().ok();
+        let contents = document.get("config").into_iter().cloned();
+        needed
+            .extend(contents.chain(listed("layers").unwrap_or_default()).filter_map(|c| named(&c)));
+        for manifest in listed("manifests").unwrap_or_default().iter().filter_map(named) {
+            if needed.insert(manifest) {
+                self.follow_foreign(&manifest, needed)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes the names `gone` away, and removes the blobs that nobody needs then: [`Store::garbage`], which it returns.
+    ///
+    /// Only for a caller who keeps writers of the store away: they store content first and name it afterwards.
+    ///
+    /// # Errors
+    /// As [`Store::garbage`]: then nothing is removed. [`Error::File`] where a blob cannot be.
+    pub fn collect(
+        &self,
+        gone: &[String],
+        kept: &HashSet<Digest>,
+    ) -> Result<Vec<(PathBuf, u64)>, Error> {
+        let garbage = self.garbage(gone, kept)?;
+        self.change_index(|index| {
+            for target in gone {
+                index.remove(target);
+            }
+            Ok(())
+        })?;
+        for (path, _) in &garbage {
+            fs_err::remove_file(path).map_err(Error::write(path))?;
+        }
+        Ok(garbage)
     }
 
     /// Reads the manifest that an entry of the index names.

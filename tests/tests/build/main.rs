@@ -23,6 +23,7 @@ mod containers;
 mod contract;
 mod damaged;
 mod fidelity;
+mod gc;
 mod inspect;
 mod killed;
 mod modules;

@@ -34,9 +34,17 @@ async fn blob(
     serve(&headers, &path, Validator::Digest(digest), IMMUTABLE, &missing).await
 }
 
+/// Which state of a boot set is asked for.
+#[derive(Debug, serde::Deserialize)]
+struct AskedSet {
+    /// The 64 hex digits of its manifest; otherwise what is served now.
+    manifest: Option<String>,
+}
+
 async fn set(
     State(app): State<Arc<App>>,
     extract::Path(file): extract::Path<String>,
+    extract::Query(asked): extract::Query<AskedSet>,
     headers: HeaderMap,
 ) -> ApiResult<Response<Body>> {
     let (name, signature) = match file.strip_suffix(".json.minisig") {
@@ -44,8 +52,10 @@ async fn set(
         None => (file.strip_suffix(".json").unwrap_or(&file), false),
     };
     let missing = format!("there is no boot set {name}");
-    let (set, minisig) =
-        app.images.set_blobs(name).await?.ok_or_else(|| ApiError::not_found(missing.clone()))?;
+    let not_found = || ApiError::not_found(missing.clone());
+    let manifest = asked.manifest.map(|hex| format!("sha256:{hex}").parse());
+    let manifest: Option<Digest> = manifest.transpose().map_err(|_| not_found())?;
+    let (set, minisig) = app.images.set_blobs(name, manifest).await?.ok_or_else(not_found)?;
     let digest = match (signature, minisig) {
         (false, _) => set,
         (true, Some(minisig)) => minisig,

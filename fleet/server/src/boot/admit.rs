@@ -167,7 +167,7 @@ async fn boot(app: &App, options: &Map<String, Value>, mac: Mac, by: String) -> 
         None => None,
     };
     let planned = match &set {
-        Some(set) => plan::of_set(set, options, &place),
+        Some((set, manifest)) => plan::of_set(set, manifest, options, &place),
         None => plan::of_files(options, &place, wanted.as_deref().unwrap_or_default()),
     };
     // What a machine cannot boot it shows, and asks again; somebody may publish the set.

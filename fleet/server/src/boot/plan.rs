@@ -2,6 +2,7 @@
 
 use overboot_bootset::BootSet;
 use overboot_dhcp::Mac;
+use overboot_digest::Digest;
 use overboot_netboot::BootPlan;
 use overboot_wire::{Cmdline, CmdlineError, path};
 use serde_json::{Map, Value};
@@ -68,17 +69,18 @@ fn overlay_name(file: &str) -> &str {
     OVERLAY_SUFFIXES.iter().find_map(|suffix| file.strip_suffix(suffix)).unwrap_or(file)
 }
 
-/// Boots a set: everything by digest from here, checked by the node.
+/// Boots a set, the one of that manifest: everything by digest from here, checked by the node.
 pub(crate) fn of_set(
     set: &BootSet,
+    manifest: &Digest,
     options: &Map<String, Value>,
     place: &Place<'_>,
 ) -> Result<BootPlan, PlanError> {
     let blob = |hex: String| format!("{}{}", place.http, path::blob(&hex));
     let cmdline = Cmdline {
-        set: Some(format!("{}{}", place.http, path::set(&set.name))),
+        set: Some(format!("{}{}", place.http, path::set_of(&set.name, &manifest.hex()))),
         mirrors: place.mirrors.to_vec(),
-        others: words(&set.cmdline, options),
+        others: words(&format!("{PANIC} {}", set.cmdline), options),
         ..common(place)
     };
     Ok(BootPlan {
@@ -131,6 +133,10 @@ fn common(place: &Place<'_>) -> Cmdline {
     }
 }
 
+/// What a kernel does that can go on no more: by itself it would stand for ever, and nobody is there to press a button. Ten
+/// seconds are for who looks at the console. What comes after it on the command line overrides it.
+const PANIC: &str = "panic=10";
+
 /// The boot set's own words, a console unless they name one, then the task's `kargs`.
 fn words(own: &str, options: &Map<String, Value>) -> Vec<String> {
     let mut words: Vec<String> = own.split_whitespace().map(str::to_owned).collect();
@@ -160,7 +166,6 @@ fn text<'a>(options: &'a Map<String, Value>, name: &str) -> Option<&'a str> {
 mod tests {
     use super::*;
     use overboot_bootset::{Blob, Layer, LayerFormat};
-    use overboot_digest::Digest;
     use serde_json::json;
 
     const PLACE: Place<'static> = Place {
@@ -201,20 +206,24 @@ mod tests {
     fn a_set_boots_by_digest_with_everything_the_node_needs_to_know() {
         let hex = Digest::of(b"x").hex();
         let options = options(json!({"comport": "ttyS1", "kargs": {"acpi": "off", "quiet": null}}));
-        let plan = of_set(&set("panic=10"), &options, &PLACE).unwrap();
+        let plan = of_set(&set("panic=60"), &Digest::of(b"m"), &options, &PLACE).unwrap();
         assert_eq!(plan.kernel, format!("http://192.0.2.1:9090/boot/blobs/sha256/{hex}"));
         assert_eq!(plan.initrds, std::slice::from_ref(&plan.kernel));
+        let manifest = Digest::of(b"m").hex();
         assert_eq!(
             plan.cmdline,
-            "SYSLOGSERVER=192.0.2.1 API_CB=192.0.2.1:9090 BOOTIF=01-52:54:00:00:00:01 \
-             overboot.set=http://192.0.2.1:9090/boot/sets/discovery.json \
-             panic=10 console=tty0 console=ttyS1,115200n8 acpi=off quiet"
+            format!(
+                "SYSLOGSERVER=192.0.2.1 API_CB=192.0.2.1:9090 BOOTIF=01-52:54:00:00:00:01 \
+                 overboot.set=http://192.0.2.1:9090/boot/sets/discovery.json?manifest={manifest} \
+                 panic=10 panic=60 console=tty0 console=ttyS1,115200n8 acpi=off quiet"
+            )
         );
     }
 
     #[test]
     fn a_set_that_names_its_console_keeps_it() {
-        let plan = of_set(&set("console=ttyAMA0"), &options(json!({"comport": "ttyS0"})), &PLACE);
+        let options = options(json!({"comport": "ttyS0"}));
+        let plan = of_set(&set("console=ttyAMA0"), &Digest::of(b"m"), &options, &PLACE);
         let cmdline = plan.unwrap().cmdline;
         assert!(cmdline.ends_with(" console=ttyAMA0"), "{cmdline}");
     }

@@ -39,7 +39,37 @@ fn sets_are_served_with_their_signature_and_revalidated() {
     let signature = server.get("/boot/sets/discovery.json.minisig");
     assert!(signature.text().starts_with("untrusted comment"));
     assert_eq!(server.get("/boot/sets/other.json").status, 404);
+    for none in ["xyz".to_owned(), Digest::of(b"absent").hex(), Digest::of(BLOB).hex()] {
+        let absent = server.get(&format!("/boot/sets/discovery.json?manifest={none}"));
+        assert_eq!(absent.status, 404, "{none}");
+    }
     assert_eq!(server.get("/boot/sets/..%2f..%2fetc.json").status, 404);
+}
+
+#[test]
+fn a_machine_goes_on_with_the_set_that_it_began_with() {
+    let server = TestServer::start();
+    let store = server.store();
+    let publish = || store.publish_sets(&["discovery".to_owned()]).unwrap();
+    let served = || server.get("/boot/sets/discovery.json").expect(200)["cmdline"].clone();
+    publish();
+    let began = store.served("discovery").unwrap().unwrap();
+    let old = served();
+    let path = format!("/boot/sets/discovery.json?manifest={}", began.descriptor.digest.hex());
+
+    let mut set = server.get("/boot/sets/discovery.json").expect(200);
+    set["cmdline"] = "newer".into();
+    let layer = store.put_bytes(set.to_string().as_bytes()).unwrap();
+    let mut manifest = began.manifest.clone();
+    manifest.layers[0] = overboot_store::Layer::new(&manifest.layers[0].media_type, layer);
+    store.publish("set/discovery", &manifest).unwrap();
+    assert_eq!(served(), old, "what was built is not served before it is published");
+    publish();
+    assert_eq!(served(), "newer");
+    assert_eq!(server.get(&path).expect(200)["cmdline"], old);
+    assert!(server.get(&path.replace(".json", ".json.minisig")).text().starts_with("untrusted"));
+    store.roll_back("discovery", None).unwrap();
+    assert_eq!(served(), old);
 }
 
 #[test]

@@ -46,7 +46,7 @@ fn an_unknown_machine_is_redirected_made_a_node_and_discovered() {
     let script = server.get(&profile).text();
     assert!(script.contains("/boot/blobs/sha256/"), "{script}");
     assert!(script.contains(&format!("BOOTIF=01-{MAC}")), "{script}");
-    assert!(script.contains("/boot/sets/discovery.json"), "{script}");
+    assert!(script.contains("/boot/sets/discovery.json?manifest="), "{script}");
 
     let nodes = server.get("/api/current/nodes").expect(200);
     assert_eq!(nodes.as_array().unwrap().len(), 1);
@@ -171,7 +171,7 @@ fn a_workflow_chooses_a_set_by_its_overlay_whatever_else_is_broken() {
         let script = server.get(&profile).text();
         (script.contains("/boot/sets/") || script.contains("cannot boot")).then_some(script)
     });
-    assert!(script.contains("/boot/sets/discovery.json"), "{script}");
+    assert!(script.contains("/boot/sets/discovery.json?manifest="), "{script}");
 }
 
 #[test]

@@ -51,6 +51,11 @@ impl Answer {
 }
 
 impl TestServer {
+    /// What it serves.
+    pub fn store(&self) -> Store {
+        Store::open(self.dir.path().join("store")).unwrap()
+    }
+
     pub fn start() -> Self {
         Self::with(|_| {})
     }

@@ -1,5 +1,6 @@
 //! Documents that another program wrote, or an attacker.
 
+use std::collections::HashSet;
 use std::fs;
 
 use overboot_store::{Error, Store};
@@ -38,9 +39,13 @@ fn a_document_that_is_none_is_refused_with_its_path() {
         &" ".repeat((4 << 20) + 1),
     ] {
         fs::write(&index, bad).unwrap();
-        for result in
-            [store.list().map(|_| ()), store.remove("a").map(|_| ()), store.verify().map(|_| ())]
-        {
+        let gone = ["a".to_owned()];
+        for result in [
+            store.list().map(|_| ()),
+            store.collect(&gone, &HashSet::new()).map(|_| ()),
+            store.publish_sets(&[]).map(|_| ()),
+            store.verify().map(|_| ()),
+        ] {
             let error = result.unwrap_err();
             assert!(matches!(error, Error::Document { .. }), "{error}");
             assert!(error.to_string().contains("index.json"));
@@ -83,6 +88,6 @@ fn what_other_tools_put_there_stays() {
     assert!(index.contains(r#""who":"another""#) && index.contains(r#""os":"linux""#), "{index}");
     assert_eq!(store.list().unwrap().len(), 1);
     assert_eq!(store.verify().unwrap(), []);
-    store.collect(std::time::Duration::ZERO).unwrap();
+    store.collect(&[], &HashSet::new()).unwrap();
     assert!(store.has_blob(foreign));
 }

@@ -7,14 +7,15 @@
 )]
 
 mod crash;
+mod generations;
 mod hostile;
 mod oracle;
 
+use std::collections::HashSet;
 use std::fs;
 use std::io::{Seek, SeekFrom, Write};
 use std::path::Path;
 use std::thread;
-use std::time::Duration;
 
 use overboot_digest::Digest;
 use overboot_store::{ArtifactManifest, Error, Layer, Store};
@@ -58,7 +59,8 @@ fn what_is_published_is_found_and_what_replaces_it_too() {
     assert_eq!(store.verify().unwrap(), []);
 
     let other = Store::open(store.dir()).unwrap();
-    assert!(other.remove("a").unwrap() && !other.remove("a").unwrap());
+    let gone = ["a".to_owned(), "never there".to_owned()];
+    assert_eq!(other.collect(&gone, &HashSet::new()).unwrap().len(), 3);
     assert_eq!(store.list().unwrap().len(), 1);
 }
 
@@ -170,16 +172,38 @@ fn what_is_incomplete_is_not_published() {
 }
 
 #[test]
-fn only_old_content_that_nobody_names_is_collected() {
+fn content_that_nobody_needs_is_collected() {
     let (_dir, store) = new();
     store.publish("a", &manifest(&store, b"old")).unwrap();
     store.publish("a", &manifest(&store, b"new")).unwrap();
-    let young = store.put_bytes(b"just stored").unwrap();
-    assert_eq!(store.collect(Duration::from_secs(3600)).unwrap(), (0, 0));
-    let (count, bytes) = store.collect(Duration::ZERO).unwrap();
-    // The old layer, the old manifest, and what was never published.
-    assert_eq!(count, 3, "{bytes}");
-    assert!(!store.has_blob(young));
+    let kept = store.put_bytes(b"a layer that a boot set names").unwrap();
+    let stray = store.put_bytes(b"never named").unwrap();
+    let keep = HashSet::from([kept.digest]);
+    let garbage = store.garbage(&[], &keep).unwrap();
+    assert!(garbage.contains(&(store.blob_path(&stray.digest), stray.size)));
+    assert_eq!(garbage.len(), 3, "the old layer, the old manifest, and what was never published");
+    assert_eq!(store.collect(&[], &keep).unwrap(), garbage);
+    assert!(store.has_blob(kept) && !store.has_blob(stray));
     assert_eq!(store.verify().unwrap(), []);
     assert_eq!(store.get("a").unwrap().unwrap().layer().digest, Digest::of("new"));
+}
+
+#[test]
+fn what_another_tool_has_put_there_is_kept() {
+    let (_dir, store) = new();
+    let layer = store.put_bytes(b"a layer of an image for two architectures").unwrap();
+    let config = store.put_bytes(b"{}{}").unwrap();
+    let put =
+        |document: serde_json::Value| store.put_bytes(document.to_string().as_bytes()).unwrap();
+    let inner = put(serde_json::json!({"schemaVersion": 2, "config": config, "layers": [layer]}));
+    let outer = put(serde_json::json!({"schemaVersion": 2, "manifests": [inner]}));
+    let mut index = read(store.dir(), "index.json");
+    let mut entry = serde_json::to_value(outer).unwrap();
+    entry["mediaType"] = "application/vnd.oci.image.index.v1+json".into();
+    index["manifests"].as_array_mut().unwrap().push(entry);
+    fs::write(store.dir().join("index.json"), index.to_string()).unwrap();
+    let stray = store.put_bytes(b"stray").unwrap();
+    let collected = store.collect(&[], &HashSet::new()).unwrap();
+    assert_eq!(collected, [(store.blob_path(&stray.digest), stray.size)]);
+    assert!([layer, config, inner, outer].into_iter().all(|blob| store.has_blob(blob)));
 }

@@ -1,0 +1,129 @@
+//! Space: what nobody needs any more is removed.
+//!
+//! Needed is what the recipe names, what came from elsewhere, the newest generations and the served ones, and all content of
+//! every boot set that has a name: a set names its layers by digest, and stands as it is while its parts are built anew. Of the
+//! package files, those that the lock names.
+
+use std::collections::HashSet;
+use std::path::PathBuf;
+use std::time::{Duration, SystemTime};
+
+use overboot_digest::Digest;
+use overboot_recipe::{Lock, Recipe};
+use overboot_store::{Store, generation};
+
+use crate::error::Error;
+use crate::plan::{Target, targets};
+use crate::project::Project;
+use crate::verify::parts;
+
+/// What is to stay though nothing needs it.
+#[derive(Debug, Clone, Copy)]
+pub struct Spare {
+    /// So many generations of each boot set, the newest; the served one stays in any case.
+    pub generations: usize,
+    /// Package files in a cache that other projects may share, for so long after they were last used. In a project's own cache,
+    /// only what its lock names stays.
+    pub packages: Duration,
+}
+
+/// What nobody needs: files with their lengths in bytes, and names.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Garbage {
+    /// Names in the store, each with the reason why it goes.
+    pub names: Vec<(String, String)>,
+    /// Content of the store.
+    pub blobs: Vec<(PathBuf, u64)>,
+    /// What `verify` put aside.
+    pub damaged: Vec<(PathBuf, u64)>,
+    /// Package files.
+    pub packages: Vec<(PathBuf, u64)>,
+}
+
+/// Removes what nobody needs, or only tells it where `dry`.
+///
+/// # Errors
+/// [`Error::Busy`] while a build is running; nothing is removed where it cannot be told what is needed.
+pub fn collect(
+    project: &Project,
+    recipe: &Recipe,
+    lock: Option<&Lock>,
+    spare: Spare,
+    dry: bool,
+) -> Result<Garbage, Error> {
+    let _occupied = project.occupy()?;
+    let store = project.store()?;
+    let names = names(&store, recipe, spare.generations)?;
+    let gone: Vec<String> = names.iter().map(|(name, _)| name.clone()).collect();
+    let kept = contents_of_sets(&store, &gone)?;
+    let mut garbage = Garbage {
+        names,
+        blobs: store.garbage(&gone, &kept)?,
+        damaged: files(&store.dir().join("damaged"))?,
+        packages: lock.map(|lock| packages(project, lock, spare)).transpose()?.unwrap_or_default(),
+    };
+    if !dry {
+        garbage.blobs = store.collect(&gone, &kept)?;
+        for (path, _) in garbage.damaged.iter().chain(&garbage.packages) {
+            fs_err::remove_file(path).map_err(Error::io("remove", path))?;
+        }
+    }
+    Ok(garbage)
+}
+
+/// The names that go.
+fn names(store: &Store, recipe: &Recipe, keep: usize) -> Result<Vec<(String, String)>, Error> {
+    let known: HashSet<String> = targets(recipe).iter().map(ToString::to_string).collect();
+    let mut gone = Vec::new();
+    for name in store.targets()? {
+        // What another tool has named is not ours to take away, nor is what was pulled.
+        let ours = name.parse::<Target>().is_ok() && !known.contains(&name);
+        if ours && store.get(&name).is_ok_and(|found| found.is_some_and(|a| a.origin.is_none())) {
+            gone.push((name, "the recipe has it no more".to_owned()));
+        }
+    }
+    for old in store.old_generations(keep)? {
+        gone.push((old.target(), format!("neither served nor among the newest {keep}")));
+    }
+    Ok(gone)
+}
+
+/// All that the boot sets which stay are made of.
+fn contents_of_sets(store: &Store, gone: &[String]) -> Result<HashSet<Digest>, Error> {
+    let mut kept = HashSet::new();
+    for name in store.targets()? {
+        if generation::boot_set(&name).is_none() || gone.contains(&name) {
+            continue;
+        }
+        let Some(artifact) = store.get(&name)? else { continue };
+        kept.extend(parts(store, &artifact)?.iter().map(|blob| blob.digest));
+    }
+    Ok(kept)
+}
+
+fn packages(project: &Project, lock: &Lock, spare: Spare) -> Result<Vec<(PathBuf, u64)>, Error> {
+    let now = SystemTime::now();
+    let since = if project.options().cache.is_some() {
+        now.checked_sub(spare.packages).unwrap_or(SystemTime::UNIX_EPOCH)
+    } else {
+        now
+    };
+    let needed = lock.packages.iter().map(|package| package.sha256).collect();
+    Ok(project.packages()?.unused(&needed, since)?)
+}
+
+/// The files in a folder, which need not be there.
+fn files(folder: &std::path::Path) -> Result<Vec<(PathBuf, u64)>, Error> {
+    let mut files = Vec::new();
+    if folder.is_dir() {
+        for entry in fs_err::read_dir(folder).map_err(Error::io("read", folder))? {
+            let entry = entry.map_err(Error::io("read", folder))?;
+            let metadata = entry.metadata().map_err(Error::io("read", entry.path()))?;
+            if metadata.is_file() {
+                files.push((entry.path(), metadata.len()));
+            }
+        }
+    }
+    files.sort();
+    Ok(files)
+}
