@@ -50,7 +50,7 @@ pub(crate) fn differences(
         match before.get(name) {
             None => why.push(format!("{name} is new")),
             Some(old) if old != value => {
-                why.push(format!("{name} changed: {} -> {}", shown(old), shown(value)))
+                why.push(format!("{name} changed: {}", change(old, value)))
             }
             Some(_) => {}
         }
@@ -59,6 +59,17 @@ pub(crate) fn differences(
         before.keys().filter(|name| !now.contains_key(*name)).map(|name| format!("{name} is gone")),
     );
     why
+}
+
+fn change(old: &str, new: &str) -> String {
+    let list = |text: &str| serde_json::from_str::<Vec<String>>(text).ok();
+    let Some((was, is)) = list(old).zip(list(new)) else {
+        return format!("{} -> {}", shown(old), shown(new));
+    };
+    let gone = was.iter().filter(|entry| !is.contains(entry)).map(|entry| format!("-{entry}"));
+    let come = is.iter().filter(|entry| !was.contains(entry)).map(|entry| format!("+{entry}"));
+    let changes: Vec<String> = gone.chain(come).collect();
+    if changes.is_empty() { "another order".to_owned() } else { changes.join(", ") }
 }
 
 fn shown(value: &str) -> String {
@@ -125,15 +136,24 @@ mod tests {
 
     #[test]
     fn differences_are_told_in_words() {
-        let before: BTreeMap<_, _> = [("epoch", "1"), ("gone", "x"), ("same", "y")]
-            .map(|(k, v)| (k.to_owned(), v.to_owned()))
-            .into();
-        let now: BTreeMap<_, _> = [("epoch", "2"), ("new", "x"), ("same", "y")]
-            .map(|(k, v)| (k.to_owned(), v.to_owned()))
-            .into();
+        let lists = [r#"["a","b"]"#, r#"["c","a"]"#, r#"["b","a"]"#];
+        let before: BTreeMap<_, _> =
+            [("epoch", "1"), ("gone", "x"), ("list", lists[0]), ("order", lists[0])]
+                .map(|(k, v)| (k.to_owned(), v.to_owned()))
+                .into();
+        let now: BTreeMap<_, _> =
+            [("epoch", "2"), ("list", lists[1]), ("new", "x"), ("order", lists[2])]
+                .map(|(k, v)| (k.to_owned(), v.to_owned()))
+                .into();
         assert_eq!(
             differences(&before, &now),
-            ["epoch changed: 1 -> 2", "new is new", "gone is gone"]
+            [
+                "epoch changed: 1 -> 2",
+                "list changed: -b, +c",
+                "new is new",
+                "order changed: another order",
+                "gone is gone"
+            ]
         );
     }
 

@@ -125,3 +125,29 @@ fn a_store_without_its_index_is_no_store_any_more() {
     project.succeed(&["build", "ipxe"]);
     project.succeed(&["verify"]);
 }
+
+#[test]
+fn what_is_left_of_a_tree_is_not_taken_for_it() {
+    if !small::possible() {
+        return;
+    }
+    let small = Small::new();
+    let project = &small.project;
+    project.succeed(&["build"]);
+    let images = project.images();
+    // `rm -rf .overboot`, interrupted.
+    let lost = project.tree("base-base").join("usr/bin/greet");
+    fs::remove_file(&lost).unwrap();
+    // The overlay is made anew, on the tree of the base.
+    let index = fs::read_to_string(project.folder.join("store/index.json")).unwrap();
+    let mut index: serde_json::Value = serde_json::from_str(&index).unwrap();
+    let name = "org.opencontainers.image.ref.name";
+    index["manifests"]
+        .as_array_mut()
+        .unwrap()
+        .retain(|e| e["annotations"][name] != "overlay/tools");
+    fs::write(project.folder.join("store/index.json"), index.to_string()).unwrap();
+    project.succeed(&["build"]);
+    assert_eq!(project.images(), images);
+    assert!(lost.exists());
+}

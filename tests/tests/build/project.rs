@@ -114,7 +114,8 @@ impl Project {
     pub fn tree(&self, name: &str) -> PathBuf {
         let trees = names(&self.folder.join(".overboot/trees"));
         let mut found = trees.into_iter().filter(|path| {
-            path.file_name().unwrap().to_string_lossy().starts_with(&format!("{name}-"))
+            let file = path.file_name().unwrap().to_string_lossy();
+            path.is_dir() && file.starts_with(&format!("{name}-"))
         });
         let tree = found.next().unwrap_or_else(|| panic!("no tree of {name}"));
         assert_eq!(found.next(), None, "one tree of {name}");

@@ -16,6 +16,9 @@ use crate::plan::{Target, tree_key};
 use crate::sources::{apt_sources, keys_in_image};
 use crate::transactions::{Transaction, starts_from_packages, transactions};
 
+/// What the file beside a tree is called that says how many entries it has.
+const COUNT: &str = ".entries";
+
 /// The files of an image's packages, as they are in them: for packages of which only files are wanted.
 pub(crate) fn files(context: &Context<'_>, image: &str) -> Result<PathBuf, Error> {
     kept(context, &files_name(context, image), |folder| {
@@ -191,17 +194,40 @@ fn kept(
     let turn = context.turn_for(name);
     let _turn = turn.lock().unwrap_or_else(PoisonError::into_inner);
     let path = context.project.trees().join(name);
+    let count = counted(&path);
     if path.is_dir() {
-        return Ok(path);
+        // Somebody may have begun to remove it by hand: what is left of it is not the tree.
+        if fs_err::read_to_string(&count).is_ok_and(|said| said == entries(&path).to_string()) {
+            return Ok(path);
+        }
+        overboot_rootfs::remove_tree(&path)?;
     }
     let aside = context.project.scratch().join(name);
     Root::create(&aside)?;
     make(&aside)?;
+    fs_err::write(&count, entries(&aside).to_string()).map_err(Error::io("write", &count))?;
     // Under its final name a tree is trusted for ever: all of it must be on the disk before.
     let folder = fs_err::File::open(&aside).map_err(Error::io("open", &aside))?;
     rustix::fs::syncfs(folder.file()).map_err(|error| Error::io("sync", &aside)(error.into()))?;
     fs_err::rename(&aside, &path).map_err(Error::io("name the tree", &path))?;
     Ok(path)
+}
+
+/// The file beside a tree that says how many entries it has.
+fn counted(tree: &Path) -> PathBuf {
+    let mut name = tree.as_os_str().to_owned();
+    name.push(COUNT);
+    name.into()
+}
+
+/// How many files and folders there are in a tree; what cannot be read is none.
+fn entries(folder: &Path) -> u64 {
+    let Ok(inside) = fs_err::read_dir(folder) else { return 0 };
+    let below = inside.flatten().map(|entry| match entry.file_type() {
+        Ok(kind) if kind.is_dir() => 1 + entries(&entry.path()),
+        _ => 1,
+    });
+    below.sum()
 }
 
 /// Is the tree of a base there?
@@ -214,6 +240,8 @@ pub(crate) fn sweep(context: &Context<'_>) -> Result<(), Error> {
     let folder = context.project.trees();
     let mut needed = vec![files_name(context, "kernel"), files_name(context, LOADERS)];
     needed.extend(context.recipe.bases.keys().map(|name| base_name(context, name)));
+    let counts: Vec<String> = needed.iter().map(|name| format!("{name}{COUNT}")).collect();
+    needed.extend(counts);
     let entries = fs_err::read_dir(&folder).map_err(Error::io("read", &folder))?;
     for entry in entries {
         let entry = entry.map_err(Error::io("read", &folder))?;
