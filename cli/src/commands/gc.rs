@@ -16,14 +16,14 @@ const DAY: u64 = 24 * 3600;
 
 /// Remove what nobody needs any more: old images, old generations, old packages
 ///
-/// What stays: all images of the recipe, what was pulled, the served and the newest generations with everything they name, and the
-/// packages that overboot.lock names.
+/// What stays: all images of the recipe, what was pulled, the served and the newest generations with everything they name, and of the
+/// cache what overboot.lock names.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// So many generations of each boot set stay, besides the served one
     #[arg(long, value_name = "NUMBER", default_value_t = 3)]
     keep: usize,
-    /// With a cache that other projects may share: packages stay for so long after they were last used
+    /// With a cache that other projects may share: what is in it stays for so long after they were last used
     #[arg(long, value_name = "DAYS", default_value_t = 30)]
     days: u32,
     /// Only tell what would be removed
@@ -34,11 +34,11 @@ pub(crate) struct Args {
 pub(crate) fn run(global: &Global, args: &Args, printer: &Printer) -> Result<ExitCode> {
     let (project, recipe) = project::open(global)?;
     let lock = Lock::load(project.folder())?;
-    let packages = Duration::from_secs(u64::from(args.days) * DAY);
-    let spare = Spare { generations: args.keep, packages };
+    let cached = Duration::from_secs(u64::from(args.days) * DAY);
+    let spare = Spare { generations: args.keep, cached };
     let garbage = collect(&project, &recipe, lock.as_ref(), spare, args.dry_run)?;
     let kinds =
-        [("blobs", &garbage.blobs), ("damaged", &garbage.damaged), ("packages", &garbage.packages)];
+        [("blobs", &garbage.blobs), ("damaged", &garbage.damaged), ("cached", &garbage.cached)];
     let count =
         |files: &[(PathBuf, u64)]| (files.len(), files.iter().map(|(_, bytes)| bytes).sum::<u64>());
     let mut said = serde_json::json!({
@@ -58,7 +58,7 @@ pub(crate) fn run(global: &Global, args: &Args, printer: &Printer) -> Result<Exi
         printer.result(format!("{kind:<24} {files} files, {}", size(bytes)));
     }
     if lock.is_none() {
-        printer.note("There is no overboot.lock: all packages stay.");
+        printer.note("There is no overboot.lock: all of the cache stays.");
     }
     let all: u64 = kinds.iter().map(|(_, files)| count(files).1).sum();
     printer.result(match (all, args.dry_run) {

@@ -2,7 +2,7 @@
 //!
 //! Needed is what the recipe names, what came from elsewhere, the newest generations and the served ones, and all content of
 //! every boot set that has a name: a set names its layers by digest, and stands as it is while its parts are built anew. Of the
-//! package files, those that the lock names.
+//! cache, what the lock names.
 
 use std::collections::HashSet;
 use std::path::PathBuf;
@@ -22,10 +22,13 @@ use crate::verify::parts;
 pub struct Spare {
     /// So many generations of each boot set, the newest; the served one stays in any case.
     pub generations: usize,
-    /// Package files in a cache that other projects may share, for so long after they were last used. In a project's own cache,
-    /// only what its lock names stays.
-    pub packages: Duration,
+    /// In a cache that other projects may share, files for so long after they were last used. In a project's own cache, only what
+    /// its lock names stays.
+    pub cached: Duration,
 }
+
+/// Files with their lengths in bytes.
+pub type Files = Vec<(PathBuf, u64)>;
 
 /// What nobody needs: files with their lengths in bytes, and names.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -33,11 +36,11 @@ pub struct Garbage {
     /// Names in the store, each with the reason why it goes.
     pub names: Vec<(String, String)>,
     /// Content of the store.
-    pub blobs: Vec<(PathBuf, u64)>,
+    pub blobs: Files,
     /// What `verify` put aside.
-    pub damaged: Vec<(PathBuf, u64)>,
-    /// Package files.
-    pub packages: Vec<(PathBuf, u64)>,
+    pub damaged: Files,
+    /// Package files, and layers of container images.
+    pub cached: Files,
 }
 
 /// Removes what nobody needs, or only tells it where `dry`.
@@ -60,11 +63,11 @@ pub fn collect(
         names,
         blobs: store.garbage(&gone, &kept)?,
         damaged: files(&store.dir().join("damaged"))?,
-        packages: lock.map(|lock| packages(project, lock, spare)).transpose()?.unwrap_or_default(),
+        cached: lock.map(|lock| cached(project, lock, spare)).transpose()?.unwrap_or_default(),
     };
     if !dry {
         garbage.blobs = store.collect(&gone, &kept)?;
-        for (path, _) in garbage.damaged.iter().chain(&garbage.packages) {
+        for (path, _) in garbage.damaged.iter().chain(&garbage.cached) {
             fs_err::remove_file(path).map_err(Error::io("remove", path))?;
         }
     }
@@ -101,19 +104,29 @@ fn contents_of_sets(store: &Store, gone: &[String]) -> Result<HashSet<Digest>, E
     Ok(kept)
 }
 
-fn packages(project: &Project, lock: &Lock, spare: Spare) -> Result<Vec<(PathBuf, u64)>, Error> {
+/// What is in the cache that the lock does not name: package files, and layers of container images.
+fn cached(project: &Project, lock: &Lock, spare: Spare) -> Result<Files, Error> {
     let now = SystemTime::now();
     let since = if project.options().cache.is_some() {
-        now.checked_sub(spare.packages).unwrap_or(SystemTime::UNIX_EPOCH)
+        now.checked_sub(spare.cached).unwrap_or(SystemTime::UNIX_EPOCH)
     } else {
         now
     };
     let needed = lock.packages.iter().map(|package| package.sha256).collect();
-    Ok(project.packages()?.unused(&needed, since)?)
+    let mut unused = project.packages()?.unused(&needed, since)?;
+    if project.images().is_dir() {
+        let manifests: Vec<Digest> = lock.containers.iter().map(|image| image.manifest).collect();
+        let found = overboot_registry::image::unused(&manifests, &project.images(), since);
+        unused.extend(found.map_err(|source| Error::Container {
+            place: String::new(),
+            source: Box::new(source),
+        })?);
+    }
+    Ok(unused)
 }
 
 /// The files in a folder, which need not be there.
-fn files(folder: &std::path::Path) -> Result<Vec<(PathBuf, u64)>, Error> {
+fn files(folder: &std::path::Path) -> Result<Files, Error> {
     let mut files = Vec::new();
     if folder.is_dir() {
         for entry in fs_err::read_dir(folder).map_err(Error::io("read", folder))? {

@@ -97,6 +97,12 @@ container = "oci:vendor/images:tool"
     small.project.succeed(&["build", "overlay/tool"]);
     assert_eq!(text(&small, "overlay/tool", "opt/tool/run"), "two");
 
+    // Of the image that it was before, nothing is kept.
+    small.project.succeed(&["gc", "--days", "0"]);
+    let cached = fs::read_dir(small.project.cache.join("images/sha256")).unwrap().count();
+    assert_eq!(cached, 4, "a manifest, a config, two layers");
+    small.project.succeed(&["verify", "--rebuild", "--offline", "overlay/tool"]);
+
     // One for other machines is none.
     fs::remove_dir_all(&images).unwrap();
     layout(&images, "tool", "arm64", &tool("three"));

@@ -1,8 +1,10 @@
 //! Images' content on this machine: `sha256/HEX`, each whole and checked before it has its name. Several processes may use one.
 
+use std::collections::HashSet;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
 use overboot_digest::{Digest, Hasher};
 use overboot_store::Descriptor;
@@ -33,10 +35,34 @@ impl Cache {
         let Ok(file) = File::open(&path) else { return Ok(false) };
         let (found, size) = Digest::of_reader(file).map_err(Error::file("read", &path))?;
         if found == blob.digest && size == blob.size {
+            // So that it counts as used; where that fails, it goes a little earlier.
+            let file = OpenOptions::new().append(true).open(&path);
+            let _ = file.and_then(|file| file.set_modified(SystemTime::now()));
             return Ok(true);
         }
         std::fs::remove_file(&path).map_err(Error::file("remove", &path))?;
         Ok(false)
+    }
+
+    /// The files that are not of `needed` and that nobody has used since `since`, with their lengths in bytes.
+    pub(super) fn unused(
+        &self,
+        needed: &HashSet<Digest>,
+        since: SystemTime,
+    ) -> Result<Vec<(PathBuf, u64)>, Error> {
+        let needed: HashSet<PathBuf> = needed.iter().map(|digest| self.path(*digest)).collect();
+        let mut unused = Vec::new();
+        for entry in std::fs::read_dir(&self.folder).map_err(Error::file("read", &self.folder))? {
+            let entry = entry.map_err(Error::file("read", &self.folder))?;
+            // Another process may have renamed it.
+            let Ok(metadata) = entry.metadata() else { continue };
+            let old = metadata.modified().is_ok_and(|used| used < since);
+            if old && metadata.is_file() && !needed.contains(&entry.path()) {
+                unused.push((entry.path(), metadata.len()));
+            }
+        }
+        unused.sort();
+        Ok(unused)
     }
 
     /// A small file, if it is there and whole.

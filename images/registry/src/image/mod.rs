@@ -22,7 +22,9 @@
 mod cache;
 mod origin;
 
+use std::collections::HashSet;
 use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
 use overboot_digest::Digest;
 pub use overboot_oci::{Platform, Reference};
@@ -153,6 +155,28 @@ pub fn fetch(
     };
     let layers = parsed.layers.iter().map(file).collect();
     Ok(Image { manifest, config: config.digest, layers })
+}
+
+/// What is in `cache` that no image with one of `manifests` needs and nobody has used since `since`: files with their lengths in
+/// bytes.
+///
+/// # Errors
+/// The cache cannot be read.
+pub fn unused(
+    manifests: &[Digest],
+    cache: &Path,
+    since: SystemTime,
+) -> Result<Vec<(PathBuf, u64)>, Error> {
+    let cache = Cache::open(cache)?;
+    let mut needed: HashSet<Digest> = manifests.iter().copied().collect();
+    for manifest in manifests {
+        let Some(bytes) = cache.read(*manifest)? else { continue };
+        if let Ok(Document::Manifest(parsed)) = Document::parse(document::MANIFEST, &bytes) {
+            needed.insert(parsed.config.digest);
+            needed.extend(parsed.layers.iter().map(|layer| layer.digest));
+        }
+    }
+    cache.unused(&needed, since)
 }
 
 /// Opens the source when something of it is needed, and not before.
