@@ -22,7 +22,7 @@ use std::time::SystemTime;
 
 use overboot_digest::Digest;
 
-pub use deb::Deb;
+pub use deb::{Deb, as_zstd};
 pub use key::{KeyOptions, SignOptions, SigningKey, Subkey, clearsign};
 pub use server::{Fault, Request, Server};
 
@@ -32,14 +32,25 @@ pub type Tree = BTreeMap<String, Vec<u8>>;
 /// One suite of an archive, to be built.
 #[derive(Debug, Clone)]
 pub struct Archive {
+    folder: String,
     suite: String,
     codename: String,
     architecture: String,
     date: u64,
     valid_until: Option<u64>,
     by_hash: bool,
+    flat: bool,
+    origin: String,
     extra: String,
-    packages: Vec<(String, Deb)>,
+    packages: Vec<(String, Package)>,
+}
+
+/// A package file, and what an index says of it.
+#[derive(Debug, Clone)]
+struct Package {
+    path: String,
+    control: String,
+    bytes: Vec<u8>,
 }
 
 impl Archive {
@@ -48,12 +59,15 @@ impl Archive {
     pub fn new(codename: &str) -> Self {
         let date = now();
         Self {
+            folder: codename.to_owned(),
             suite: codename.to_owned(),
             codename: codename.to_owned(),
             architecture: "amd64".to_owned(),
             date,
             valid_until: Some(date + 7 * 86_400),
             by_hash: true,
+            flat: false,
+            origin: "Test".to_owned(),
             extra: String::new(),
             packages: Vec::new(),
         }
@@ -63,6 +77,13 @@ impl Archive {
     #[must_use]
     pub fn suite(mut self, suite: &str) -> Self {
         suite.clone_into(&mut self.suite);
+        self
+    }
+
+    /// Another codename than its folder in `dists`, as Ubuntu's pockets have that of the release.
+    #[must_use]
+    pub fn codename(mut self, codename: &str) -> Self {
+        codename.clone_into(&mut self.codename);
         self
     }
 
@@ -77,6 +98,20 @@ impl Archive {
     #[must_use]
     pub fn dated(mut self, date: u64, valid_until: Option<u64>) -> Self {
         (self.date, self.valid_until) = (date, valid_until);
+        self
+    }
+
+    /// By somebody else than `Test`.
+    #[must_use]
+    pub fn origin(mut self, origin: &str) -> Self {
+        origin.clone_into(&mut self.origin);
+        self
+    }
+
+    /// A folder with its index beside its packages, without `dists` and components.
+    #[must_use]
+    pub fn flat(mut self) -> Self {
+        (self.flat, self.by_hash) = (true, false);
         self
     }
 
@@ -103,7 +138,20 @@ impl Archive {
     /// One more package, in that component.
     #[must_use]
     pub fn package_in(mut self, component: &str, deb: Deb) -> Self {
-        self.packages.push((component.to_owned(), deb));
+        let name = deb.name();
+        let version = deb.version().replace(':', "%3a");
+        let path = format!("{}/{name}/{name}_{version}_{}.deb", &name[..1], deb.architecture());
+        let (control, bytes) = (deb.control(), deb.build());
+        self.packages.push((component.to_owned(), Package { path, control, bytes }));
+        self
+    }
+
+    /// A package file that is there already, in component `main`, with its control stanza.
+    #[must_use]
+    pub fn package_file(mut self, control: &str, bytes: Vec<u8>) -> Self {
+        let path = format!("f/{}.deb", Digest::of(&bytes).hex());
+        let control = format!("{}\n", control.trim_end());
+        self.packages.push(("main".to_owned(), Package { path, control, bytes }));
         self
     }
 
@@ -112,43 +160,44 @@ impl Archive {
     pub fn build(&self, key: &SigningKey) -> Tree {
         let mut tree = Tree::new();
         let mut components = BTreeMap::from([("main".to_owned(), String::new())]);
-        for (component, deb) in &self.packages {
-            let bytes = deb.build();
-            let name = deb.name();
-            let path = format!(
-                "pool/{component}/{}/{name}/{name}_{}_{}.deb",
-                &name[..1],
-                deb.version().replace(':', "%3a"),
-                deb.architecture()
-            );
+        let dists = if self.flat { String::new() } else { format!("dists/{}/", self.folder) };
+        for (component, Package { path, control, bytes }) in &self.packages {
+            let path = if self.flat { path.clone() } else { format!("pool/{component}/{path}") };
             let list = components.entry(component.clone()).or_default();
-            let (size, sha256) = (bytes.len(), Digest::of(&bytes).hex());
-            write!(list, "{}Filename: {path}\nSize: {size}\nSHA256: {sha256}\n\n", deb.control())
+            let (size, sha256) = (bytes.len(), Digest::of(bytes).hex());
+            write!(list, "{control}Filename: {path}\nSize: {size}\nSHA256: {sha256}\n\n")
                 .expect("a String takes all");
-            tree.insert(path, bytes);
+            tree.insert(path, bytes.clone());
         }
         let mut listed = String::new();
         for (component, list) in &components {
-            let directory = format!("{component}/binary-{}", self.architecture);
+            let directory = match self.flat {
+                true => String::new(),
+                false => format!("{component}/binary-{}/", self.architecture),
+            };
             let plain = list.clone().into_bytes();
             for (name, bytes) in [("Packages.xz", deb::xz(&plain)), ("Packages", plain)] {
                 let (size, sha256) = (bytes.len(), Digest::of(&bytes).hex());
-                writeln!(listed, " {sha256} {size} {directory}/{name}")
-                    .expect("a String takes all");
-                let at = format!("dists/{}/{directory}", self.codename);
+                writeln!(listed, " {sha256} {size} {directory}{name}").expect("a String takes all");
+                let at = format!("{dists}{directory}");
                 if self.by_hash {
-                    tree.insert(format!("{at}/by-hash/SHA256/{sha256}"), bytes.clone());
+                    tree.insert(format!("{at}by-hash/SHA256/{sha256}"), bytes.clone());
                 }
-                tree.insert(format!("{at}/{name}"), bytes);
+                tree.insert(format!("{at}{name}"), bytes);
             }
         }
         let names: Vec<_> = components.into_keys().collect();
+        let origin = &self.origin;
+        let named = |field: &str, name: &str| match name {
+            "" => String::new(),
+            name => format!("{field}: {name}\n"),
+        };
         let valid_until = self.valid_until.map(|time| format!("Valid-Until: {}\n", date(time)));
         let release = format!(
-            "Origin: Test\nLabel: Test\nSuite: {}\nCodename: {}\nDate: {}\n{}Acquire-By-Hash: {}\n{}\
+            "Origin: {origin}\nLabel: {origin}\n{}{}Date: {}\n{}Acquire-By-Hash: {}\n{}\
              Architectures: {}\nComponents: {}\nDescription: made by a test\nSHA256:\n{listed}",
-            self.suite,
-            self.codename,
+            named("Suite", &self.suite),
+            named("Codename", &self.codename),
             date(self.date),
             valid_until.unwrap_or_default(),
             if self.by_hash { "yes" } else { "no" },
@@ -157,9 +206,15 @@ impl Archive {
             names.join(" "),
         );
         let signed = key.clearsign(&release, self.date);
-        tree.insert(format!("dists/{}/InRelease", self.codename), signed.into_bytes());
+        tree.insert(format!("{dists}InRelease"), signed.into_bytes());
         tree
     }
+}
+
+/// The same files, in a folder.
+#[must_use]
+pub fn under(folder: &str, tree: Tree) -> Tree {
+    tree.into_iter().map(|(path, bytes)| (format!("{folder}/{path}"), bytes)).collect()
 }
 
 /// Seconds since 1970.

@@ -287,8 +287,13 @@ impl Error {
             Self::File { .. } => {
                 "Check that the path is right and that this user may read and write there."
             }
+            Self::SuiteNotFound { suite, .. } if suite.ends_with('/') => {
+                "Check the mirror's address and the folder: there must be an InRelease (a Release with a signature apart is not \
+                 taken)."
+            }
             Self::SuiteNotFound { known, .. } if known.is_empty() => {
-                "Check the suite's name and the mirror's address: beneath it there must be dists/SUITE/InRelease."
+                "Check the suite's name and the mirror's address: beneath it there must be dists/SUITE/InRelease. An archive \
+                 without `dists` has the suite \"./\"."
             }
             Self::SuiteNotFound { .. } => "Take one of these, or check the mirror's address.",
             Self::Untrusted { source, .. } => return source.hint(),

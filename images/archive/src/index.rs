@@ -49,7 +49,7 @@ pub struct Suite {
 /// A `Packages` file: stanzas, one for each binary package (deb822).
 #[derive(Debug, Clone)]
 pub struct PackageList {
-    /// Such as `main`.
+    /// Such as `main`; empty where the source is a folder.
     pub component: String,
     /// The digest of `text`.
     pub sha256: Digest,
@@ -182,21 +182,27 @@ impl Update<'_> {
 
     fn lists(&self, source: &Source, release: &Release) -> Result<Vec<PackageList>, Error> {
         let mut wanted = Vec::new();
-        for component in &source.components {
+        let folder = [String::new()];
+        let components = if source.is_flat() { &folder[..] } else { &source.components };
+        for component in components {
             let no_index = || Error::NoIndex {
                 suite: source.suite.clone(),
                 uri: source.uri.clone(),
                 component: component.clone(),
                 architecture: self.architecture.to_owned(),
-                has: format!(
-                    "components {} and architectures {}",
-                    release.components.join(", "),
-                    release.architectures.join(", ")
-                ),
+                has: match source.is_flat() {
+                    true => "no file Packages in its list".to_owned(),
+                    false => format!(
+                        "components {} and architectures {}",
+                        release.components.join(", "),
+                        release.architectures.join(", ")
+                    ),
+                },
             };
             let list = release.packages(component, self.architecture).ok_or_else(no_index)?;
             wanted.push((component.clone(), list));
             if release.separate_all
+                && !source.is_flat()
                 && let Some(list) = release.packages(component, "all")
             {
                 wanted.push((component.clone(), list));

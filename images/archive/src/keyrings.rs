@@ -6,6 +6,8 @@ use crate::trust::Keyring;
 const BOOKWORM: &[u8] = include_bytes!("../../../recipes/keyrings/debian-bookworm.gpg");
 /// The same for trixie.
 const TRIXIE: &[u8] = include_bytes!("../../../recipes/keyrings/debian-trixie.gpg");
+/// Ubuntu's keys for all its suites (`ubuntu-keyring` 2023.11.28.1: `ubuntu-archive-keyring.gpg`).
+const UBUNTU: &[u8] = include_bytes!("../../../recipes/keyrings/ubuntu.gpg");
 
 /// The keys that sign `suite`, with or without a pocket such as `-updates` or `-security`; `None` for a suite whose keys
 /// are not known here.
@@ -17,6 +19,8 @@ pub fn builtin(suite: &str) -> Option<Keyring> {
         "bookworm" | "oldstable" => &[BOOKWORM],
         "trixie" | "stable" => &[TRIXIE, BOOKWORM],
         "forky" | "duke" | "testing" | "sid" | "unstable" | "experimental" => &[TRIXIE, BOOKWORM],
+        "bionic" | "focal" | "jammy" | "noble" | "oracular" | "plucky" | "questing"
+        | "resolute" | "devel" => &[UBUNTU],
         _ => return None,
     };
     files.iter().try_fold(Keyring::default(), |keyring, file| {
@@ -40,6 +44,13 @@ mod tests {
             assert!(trixie.iter().any(|key| key == known), "{known} in {trixie:?}");
         }
         assert_eq!(builtin("bookworm").unwrap().fingerprints().len(), 3);
-        assert!(builtin("noble").is_none());
+        let noble = builtin("noble-updates").unwrap().fingerprints();
+        // That of 2018, which signs today.
+        assert!(
+            noble.contains(&"F6ECB3762474EDA9D21B7022871920D1991BC93C".to_owned()),
+            "{noble:?}"
+        );
+        assert!(!noble.iter().any(|key| trixie.contains(key)), "nobody's keys sign for another");
+        assert!(builtin("nobel").is_none());
     }
 }

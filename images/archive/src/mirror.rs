@@ -10,6 +10,8 @@ use overboot_debian::deb822;
 const DEBIAN: &str = "http://ftp.debian.org/debian";
 /// The same for Ubuntu.
 const UBUNTU: &str = "http://archive.ubuntu.com/ubuntu";
+/// The same for Ubuntu's architectures that are not there.
+const UBUNTU_PORTS: &str = "http://ports.ubuntu.com/ubuntu-ports";
 
 /// One archive a host takes packages from.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -20,7 +22,17 @@ pub struct HostSource {
     pub suites: Vec<String>,
 }
 
-/// The mirror of `distribution` (`debian` or `ubuntu`) in this host's apt sources; `None` where it has none.
+/// The folder in which mirrors have a distribution's archive for an architecture: its name for all functions here.
+#[must_use]
+pub fn folder(distribution: &str, architecture: &str) -> &'static str {
+    match (distribution, architecture) {
+        ("ubuntu", "amd64" | "i386") => "ubuntu",
+        ("ubuntu", _) => "ubuntu-ports",
+        _ => "debian",
+    }
+}
+
+/// The mirror of `distribution` (`debian`, `ubuntu` or `ubuntu-ports`) in this host's apt sources; `None` where it has none.
 #[must_use]
 pub fn host_mirror(distribution: &str) -> Option<String> {
     find_mirror(&host_sources(Path::new("/etc/apt")), distribution)
@@ -40,6 +52,7 @@ pub fn fallback_mirror(distribution: &str) -> Option<&'static str> {
     match distribution {
         "debian" => Some(DEBIAN),
         "ubuntu" => Some(UBUNTU),
+        "ubuntu-ports" => Some(UBUNTU_PORTS),
         _ => None,
     }
 }
@@ -52,7 +65,7 @@ pub fn security_sibling(mirror: &str) -> Option<String> {
     let (parent, last) = mirror.rsplit_once('/')?;
     match last {
         "debian" => Some(format!("{parent}/debian-security")),
-        "ubuntu" => Some(mirror.to_owned()),
+        "ubuntu" | "ubuntu-ports" => Some(mirror.to_owned()),
         _ => None,
     }
 }
@@ -127,8 +140,10 @@ fn find_mirror(sources: &[HostSource], distribution: &str) -> Option<String> {
 
 fn find_security_mirror(sources: &[HostSource], distribution: &str) -> Option<String> {
     let is_security = |source: &&HostSource| {
-        source.uri.contains(distribution)
-            && source.suites.iter().any(|suite| suite.contains("security"))
+        // Debian's may be at the root of a host of its own.
+        let theirs = ends_with(&source.uri, distribution)
+            || (distribution == "debian" && source.uri.contains(distribution));
+        theirs && source.suites.iter().any(|suite| suite.contains("security"))
     };
     sources.iter().find(is_security).map(|source| source.uri.clone())
 }
@@ -180,6 +195,12 @@ mod tests {
             "http://m.example/debian-security"
         );
         assert_eq!(find_mirror(&sources[1..2], "debian"), None);
+        let ports = "deb http://p.example/ubuntu-ports noble-security main\n\
+                     deb http://p.example/ubuntu-ports noble main";
+        let ports = one_line_sources(ports);
+        assert_eq!(find_mirror(&ports, "ubuntu"), None);
+        assert_eq!(find_security_mirror(&ports, "ubuntu"), None);
+        assert_eq!(find_mirror(&ports, "ubuntu-ports").unwrap(), "http://p.example/ubuntu-ports");
     }
 
     #[test]
@@ -191,12 +212,13 @@ mod tests {
                 Some("http://m.example/pub/linux/debian-security"),
             ),
             ("http://m.example/ubuntu", Some("http://m.example/ubuntu")),
+            ("http://m.example/ubuntu-ports", Some("http://m.example/ubuntu-ports")),
             ("http://m.example/mirror", None),
             ("nonsense", None),
         ] {
             assert_eq!(security_sibling(mirror).as_deref(), sibling, "{mirror}");
         }
-        for distribution in ["debian", "ubuntu"] {
+        for distribution in ["debian", "ubuntu", folder("ubuntu", "arm64")] {
             let mirror = fallback_mirror(distribution).unwrap();
             assert!(security_sibling(mirror).is_some());
         }

@@ -19,6 +19,8 @@ pub struct Release {
     pub codename: String,
     /// Who runs the archive: `Debian`, `Ubuntu`.
     pub origin: String,
+    /// What its owner calls it: `Debian Backports`; empty where the archive does not say.
+    pub label: String,
     /// The point release: `13.2`; empty where there is none.
     pub version: String,
     /// When it was made, seconds since 1970.
@@ -77,6 +79,7 @@ impl Release {
             suite: field("Suite"),
             codename: field("Codename"),
             origin: field("Origin"),
+            label: field("Label"),
             version: field("Version"),
             date: date("Date")?.ok_or("it has no Date")?,
             valid_until: date("Valid-Until")?,
@@ -96,7 +99,8 @@ impl Release {
     /// # Errors
     /// [`Error::OtherSuite`], [`Error::Expired`], [`Error::FromTheFuture`].
     pub fn check(&self, source: &Source, url: &str, now: u64, policy: Policy) -> Result<(), Error> {
-        if !self.is_suite(&source.suite) {
+        // A folder has no name: whose it is, its signature says.
+        if !source.is_flat() && !self.is_suite(&source.suite) {
             return Err(Error::OtherSuite {
                 url: url.to_owned(),
                 wanted: source.suite.clone(),
@@ -117,18 +121,41 @@ impl Release {
 
     /// Is `wanted` this suite's name? Ubuntu gives all pockets of a release one codename (`noble-updates` has `Codename:
     /// noble`), so a codename counts only where the suite is no other pocket than the wanted one.
+    ///
+    /// Others have suites in folders, `bookworm/product/8.0`, and apt expects the name to end before the last of them.
     fn is_suite(&self, wanted: &str) -> bool {
         let wanted = wanted.trim_matches('/');
-        self.suite == wanted || (self.codename == wanted && pocket(&self.suite) == pocket(wanted))
+        let is = |wanted: &str| {
+            self.suite == wanted
+                || (self.codename == wanted && pocket(&self.suite) == pocket(wanted))
+        };
+        is(wanted) || wanted.rsplit_once('/').is_some_and(|(folder, _)| is(folder))
     }
 
-    /// The index of binary packages, uncompressed as the Release file lists it, with its path without extension.
+    /// For apt's preferences, what tells this suite from others: `o=Debian,l=Debian,a=stable,n=trixie` (apt_preferences(5)).
+    #[must_use]
+    pub fn described(&self) -> String {
+        let fields =
+            [("o", &self.origin), ("l", &self.label), ("a", &self.suite), ("n", &self.codename)];
+        // What would end a value, or mean more than itself, is any one character.
+        let plain = |c| if ",*[]\\".contains(c) || c == '\n' { '?' } else { c };
+        let told = fields.into_iter().filter(|(_, value)| !value.is_empty());
+        let told = told
+            .map(|(key, value)| format!("{key}={}", value.chars().map(plain).collect::<String>()));
+        told.collect::<Vec<_>>().join(",")
+    }
+
+    /// The index of binary packages, uncompressed as the Release file lists it, with its path without extension. A folder has
+    /// one for all architectures, and no component.
     pub(crate) fn packages(
         &self,
         component: &str,
         architecture: &str,
     ) -> Option<(String, ReleaseFile)> {
-        let path = format!("{component}/binary-{architecture}/Packages");
+        let path = match component {
+            "" => "Packages".to_owned(),
+            component => format!("{component}/binary-{architecture}/Packages"),
+        };
         self.files.get(&path).map(|&file| (path, file))
     }
 }
@@ -216,6 +243,9 @@ mod tests {
             ("noble", "noble", "noble", true),
             ("", "trixie", "trixie", true),
             ("stable-proposed-updates", "trixie-proposed-updates", "trixie-updates", false),
+            ("trixie/product", "", "trixie/product/8.0", true),
+            ("trixie", "", "trixie/updates", true),
+            ("product", "", "trixie/updates", false),
         ] {
             assert_eq!(
                 release(suite, codename).is_suite(wanted),
@@ -223,6 +253,13 @@ mod tests {
                 "{suite}/{codename} {wanted}"
             );
         }
+    }
+
+    #[test]
+    fn apt_can_tell_it_from_others() {
+        let mut release = release("stable", "trixie");
+        release.label = "Some, and [more]*".to_owned();
+        assert_eq!(release.described(), "o=Debian,l=Some? and ?more??,a=stable,n=trixie");
     }
 
     #[test]

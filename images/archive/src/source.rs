@@ -7,9 +7,10 @@ use serde::{Deserialize, Serialize};
 pub struct Source {
     /// The archive's root, `http://` or `https://`: what has `dists/` and `pool/` beneath it.
     pub uri: String,
-    /// Suite or codename: `trixie`, `trixie-updates`, `stable-security`.
+    /// Suite or codename: `trixie`, `trixie-updates`, `stable-security`; with a slash at its end, a folder that has its index
+    /// beside its packages (`./`: the root itself).
     pub suite: String,
-    /// Components such as `main`; at least one.
+    /// Components such as `main`; at least one, and none of such a folder.
     pub components: Vec<String>,
 }
 
@@ -30,10 +31,21 @@ impl Source {
         format!("{}/{}", self.uri.trim_end_matches('/'), escape(path))
     }
 
-    /// The address of `path` beneath `dists/SUITE/`.
+    /// The address of `path` beneath `dists/SUITE/`, or in the folder that a flat archive is.
     #[must_use]
     pub fn dist_url(&self, path: &str) -> String {
-        self.url(&format!("dists/{}/{path}", self.suite.trim_matches('/')))
+        let folder = self.suite.trim_start_matches("./").trim_matches('/');
+        match (self.is_flat(), folder) {
+            (false, suite) => self.url(&format!("dists/{suite}/{path}")),
+            (true, "") => self.url(path),
+            (true, folder) => self.url(&format!("{folder}/{path}")),
+        }
+    }
+
+    /// Is it a folder with its index beside its packages, instead of a suite with components (sources.list(5))?
+    #[must_use]
+    pub fn is_flat(&self) -> bool {
+        self.suite.ends_with('/')
     }
 }
 
@@ -57,6 +69,15 @@ fn escape(path: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_suite_with_a_slash_is_a_folder() {
+        let url = |suite| Source::new("http://x/deb/", suite, "").dist_url("InRelease");
+        assert_eq!(url("./"), "http://x/deb/InRelease");
+        assert_eq!(url("/"), "http://x/deb/InRelease");
+        assert_eq!(url("./amd64/"), "http://x/deb/amd64/InRelease");
+        assert_eq!(url("a/b"), "http://x/deb/dists/a/b/InRelease");
+    }
 
     #[test]
     fn addresses_are_joined_with_one_slash_and_escaped() {

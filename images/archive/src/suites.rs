@@ -10,6 +10,9 @@ const MOST: usize = 12;
 
 /// Names of suites seen at `source`; empty where the server does not tell.
 pub(crate) fn find(fetcher: &Fetcher, source: &Source) -> Vec<String> {
+    if source.is_flat() {
+        return Vec::new();
+    }
     let listing = fetcher.get(&source.url("dists/"), 1 << 20).unwrap_or_default();
     let mut suites = directories(&String::from_utf8_lossy(&listing));
     if suites.is_empty() {

@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use overboot_debian::{deb822, relation, version};
 
+use crate::pins::{Pin, Pins};
 use crate::{Index, Source};
 pub use package::{MultiArch, Package, Priority, RelationField};
 
@@ -17,8 +18,8 @@ pub use package::{MultiArch, Package, Priority, RelationField};
 pub struct Origin {
     /// The archive and suite.
     pub source: Source,
-    /// The pin priority, as in `apt_preferences(5)`: the candidate of a name is its newest version of
-    /// the highest priority. 500 is usual, 100 is for backports, below 0 is never taken.
+    /// The priority of its packages that no pin names, as in `apt_preferences(5)`: the candidate of a name is its newest
+    /// version of the highest priority. 500 is usual, 100 is for backports, below 0 is never taken.
     pub priority: i32,
 }
 
@@ -89,6 +90,7 @@ pub struct Universe {
     by_name: HashMap<String, Vec<u32>>,
     /// Real packages by the virtual names they provide.
     by_provided: HashMap<String, Vec<u32>>,
+    pins: Pins,
 }
 
 impl Universe {
@@ -100,15 +102,24 @@ impl Universe {
             packages: Vec::new(),
             by_name: HashMap::new(),
             by_provided: HashMap::new(),
+            pins: Pins::default(),
         }
     }
 
-    /// What a verified index lists, with the pin priorities that its suites give themselves.
+    /// What a verified index lists, with the priorities that its suites give themselves.
     ///
     /// # Errors
     /// As [`Universe::add`].
     pub fn of(index: &Index, architecture: &str) -> Result<Self, IndexError> {
-        let mut universe = Self::new(architecture);
+        Self::pinned(index, architecture, Vec::new())
+    }
+
+    /// The same, with other priorities where `pins` say so.
+    ///
+    /// # Errors
+    /// As [`Universe::add`].
+    pub fn pinned(index: &Index, architecture: &str, pins: Vec<Pin>) -> Result<Self, IndexError> {
+        let mut universe = Self { pins: Pins::new(pins), ..Self::new(architecture) };
         for suite in &index.suites {
             let priority = match (suite.release.not_automatic, suite.release.but_automatic_upgrades)
             {
@@ -116,14 +127,16 @@ impl Universe {
                 (true, false) => Origin::NOT_AUTOMATIC,
                 (false, _) => Origin::USUAL,
             };
+            let priority = universe.pins.of_source(&suite.source).unwrap_or(priority);
             for list in &suite.lists {
-                universe.add(&list.text, Origin { source: suite.source.clone(), priority })?;
+                let origin = Origin { source: suite.source.clone(), priority };
+                universe.take(&list.text, origin, true)?;
             }
         }
         Ok(universe)
     }
 
-    /// Takes in a `Packages` list; returns how many packages were new.
+    /// Takes in a `Packages` list, to which pins do not apply; returns how many packages were new.
     ///
     /// Packages of other architectures are left out. Where two suites list the very same file, the one
     /// that was added first keeps it, unless the later one has the higher priority.
@@ -132,6 +145,10 @@ impl Universe {
     /// A stanza that is malformed or lacks what every package has. The universe then lacks the packages
     /// from there on, and is not to be used.
     pub fn add(&mut self, text: &str, origin: Origin) -> Result<usize, IndexError> {
+        self.take(text, origin, false)
+    }
+
+    fn take(&mut self, text: &str, origin: Origin, pinned: bool) -> Result<usize, IndexError> {
         let origin = Arc::new(origin);
         let before = self.packages.len();
         let fault = |line, package: Option<&str>, source| IndexError {
@@ -149,24 +166,30 @@ impl Universe {
                 continue;
             }
             Package::from_stanza(&stanza, &origin)
-                .and_then(|package| self.insert(package))
+                .and_then(|package| self.insert(package, pinned))
                 .map_err(|error| fault(line, stanza.get("Package"), error))?;
         }
         Ok(self.packages.len() - before)
     }
 
-    fn insert(&mut self, package: Package) -> Result<(), IndexFault> {
+    fn insert(&mut self, mut package: Package, pinned: bool) -> Result<(), IndexFault> {
         let index = u32::try_from(self.packages.len()).map_err(|_| IndexFault::TooMany)?;
         if let Some(same_name) = self.by_name.get(&package.name) {
             for &other in same_name {
                 let other = &mut self.packages[other as usize];
                 if other.sha256 == package.sha256 && other.version == package.version {
+                    if pinned {
+                        other.pin = self.pins.first(other.pin, &package);
+                    }
                     if package.origin.priority > other.origin.priority {
                         other.origin = package.origin;
                     }
                     return Ok(());
                 }
             }
+        }
+        if pinned {
+            package.pin = self.pins.first(None, &package);
         }
         let provides = package.relations(RelationField::Provides)?;
         for relation in provides.0.iter().flat_map(|dependency| &dependency.0) {
@@ -203,8 +226,15 @@ impl Universe {
     #[must_use]
     pub fn candidate(&self, name: &str) -> Option<&Package> {
         self.versions(name)
-            .filter(|package| package.origin.priority >= 0)
+            .filter(|package| package.pin_priority() > 0)
             .reduce(|best, next| if next.preference() > best.preference() { next } else { best })
+    }
+
+    /// The names in pins, by the pin's number and their own in it, for which there is no package in a version that the pin is
+    /// about.
+    #[must_use]
+    pub fn idle_pins(&self) -> Vec<(usize, usize)> {
+        self.pins.idle()
     }
 
     /// The packages, in any version, that provide a name.

@@ -1,8 +1,9 @@
 //! Tiny binary packages (`deb(5)`), without dpkg-deb.
 
 use std::collections::BTreeMap;
-use std::io::Write as _;
+use std::io::{Read as _, Write as _};
 
+use liblzma::read::XzDecoder;
 use liblzma::write::XzEncoder;
 
 /// A binary package, to be built. What it is not told it takes from a sensible default.
@@ -14,6 +15,7 @@ pub struct Deb {
     fields: Vec<(String, String)>,
     control_files: BTreeMap<String, (u32, Vec<u8>)>,
     entries: BTreeMap<String, Entry>,
+    zstd: bool,
 }
 
 #[derive(Debug, Clone)]
@@ -35,7 +37,15 @@ impl Deb {
             fields: Vec::new(),
             control_files: BTreeMap::new(),
             entries: BTreeMap::new(),
+            zstd: false,
         }
+    }
+
+    /// Compressed as Ubuntu's packages are.
+    #[must_use]
+    pub fn zstd(mut self) -> Self {
+        self.zstd = true;
+        self
     }
 
     /// Another architecture, such as `all`.
@@ -144,23 +154,75 @@ impl Deb {
             let slash = if matches!(entry, Entry::Directory(_)) { "/" } else { "" };
             append(&mut data, &format!("./{path}{slash}"), entry);
         }
-        let members = [
-            ("debian-binary", b"2.0\n".to_vec()),
-            ("control.tar.xz", xz(&control.into_inner().expect("a Vec takes all"))),
-            ("data.tar.xz", xz(&data.into_inner().expect("a Vec takes all"))),
-        ];
-        let mut ar = b"!<arch>\n".to_vec();
-        for (name, bytes) in members {
-            let size = bytes.len();
-            writeln!(ar, "{name:<16}{:<12}{:<6}{:<6}{:<8}{size:<10}`", 0, 0, 0, "100644")
-                .expect("a Vec takes all");
-            ar.extend(&bytes);
-            if size % 2 == 1 {
-                ar.push(b'\n');
-            }
-        }
-        ar
+        let tars = [control, data].map(|tar| tar.into_inner().expect("a Vec takes all"));
+        container(&tars, self.zstd)
     }
+}
+
+/// A package file like `deb`, whatever that is compressed with, compressed as Ubuntu's are; and its control file.
+///
+/// # Panics
+///
+/// When it is no package.
+#[must_use]
+pub fn as_zstd(deb: &[u8]) -> (String, Vec<u8>) {
+    let mut rest = deb.strip_prefix(b"!<arch>\n").expect("it is an archive");
+    let mut tars = Vec::new();
+    while rest.len() > 60 {
+        let (head, after) = rest.split_at(60);
+        let text =
+            |range: std::ops::Range<usize>| String::from_utf8_lossy(&head[range]).into_owned();
+        let (name, size) = (text(0..16), text(48..58).trim().parse::<usize>().expect("a size"));
+        let (bytes, after) = after.split_at(size);
+        rest = after.get(size % 2..).unwrap_or_default();
+        let mut plain = Vec::new();
+        match name.trim_end().rsplit_once('.') {
+            Some((_, "xz")) => {
+                XzDecoder::new(bytes).read_to_end(&mut plain).expect("xz");
+            }
+            Some((_, "zst")) => plain = zstd::decode_all(bytes).expect("zstd"),
+            Some((_, "gz")) => panic!("{name} is compressed with gzip, as nobody does any more"),
+            Some((_, "tar")) => plain = bytes.to_vec(),
+            _ => continue,
+        }
+        tars.push(plain);
+    }
+    let tars: [Vec<u8>; 2] = tars.try_into().expect("control and data");
+    let mut control = tar::Archive::new(&tars[0][..]);
+    let mut entries = control.entries().expect("a tar").map(|entry| entry.expect("an entry"));
+    let mut control = entries
+        .find(|entry| {
+            entry.path_bytes().ends_with(b"/control") || &*entry.path_bytes() == b"control"
+        })
+        .expect("a control file");
+    let mut text = String::new();
+    control.read_to_string(&mut text).expect("UTF-8");
+    (text, container(&tars, true))
+}
+
+/// The `ar` archive around control and data.
+fn container([control, data]: &[Vec<u8>; 2], as_zstd: bool) -> Vec<u8> {
+    let compress = |bytes: &[u8]| match as_zstd {
+        true => zstd::encode_all(bytes, 3).expect("a Vec takes all"),
+        false => xz(bytes),
+    };
+    let ending = if as_zstd { "zst" } else { "xz" };
+    let members = [
+        ("debian-binary".to_owned(), b"2.0\n".to_vec()),
+        (format!("control.tar.{ending}"), compress(control)),
+        (format!("data.tar.{ending}"), compress(data)),
+    ];
+    let mut ar = b"!<arch>\n".to_vec();
+    for (name, bytes) in members {
+        let size = bytes.len();
+        writeln!(ar, "{name:<16}{:<12}{:<6}{:<6}{:<8}{size:<10}`", 0, 0, 0, "100644")
+            .expect("a Vec takes all");
+        ar.extend(&bytes);
+        if size % 2 == 1 {
+            ar.push(b'\n');
+        }
+    }
+    ar
 }
 
 impl Entry {

@@ -165,7 +165,8 @@ fn answer(shared: &Shared, request: &Request, stream: &mut TcpStream) -> Option<
         Some(rest) => rest.split_once('/')?.1,
         None => request.target.strip_prefix('/').unwrap_or(&request.target),
     };
-    let path = decode(path);
+    // apt asks so for a folder without suites, and servers know what it means.
+    let path = decode(path).replace("/./", "/");
     let fault = lock(&shared.faults)
         .get_mut(&path)
         .and_then(|faults| (!faults.is_empty()).then(|| faults.remove(0)));

@@ -172,7 +172,12 @@ impl<'u> Problem<'u> {
                 format!("the suites have {name} {}", package.version)
             }
             (Candidate::None | Candidate::Without, _) => {
-                if self.universe.providers(name).next().is_some() {
+                if let Some(package) = self.universe.versions(name).next() {
+                    format!(
+                        "{name} has the priority {}, with which it is never taken",
+                        package.pin_priority()
+                    )
+                } else if self.universe.providers(name).next().is_some() {
                     format!("no package that provides {name} can be taken")
                 } else {
                     format!("no package in the suites is or provides {name}")

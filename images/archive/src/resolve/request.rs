@@ -198,7 +198,10 @@ fn no_such_version(universe: &Universe, relation: &Relation) -> ResolveError {
         wanted: relation.to_string(),
         available: available
             .iter()
-            .map(|p| format!("{} ({})", p.version, p.origin.source.suite))
+            .map(|p| match p.pin_priority() {
+                ..=0 => format!("{} ({}, never taken)", p.version, p.origin.source.suite),
+                _ => format!("{} ({})", p.version, p.origin.source.suite),
+            })
             .collect(),
     }
 }

@@ -39,6 +39,8 @@ pub struct Package {
     pub source: String,
     /// The index that lists it.
     pub origin: Arc<Origin>,
+    /// The pin that names it: its number and its priority.
+    pub(crate) pin: Option<(usize, i32)>,
     /// The relation fields, unread, by [`RelationField`].
     relations: [Box<str>; RelationField::ALL.len()],
 }
@@ -149,6 +151,7 @@ impl Package {
             section: field("Section").unwrap_or_default().to_owned(),
             source: field("Source").unwrap_or_default().to_owned(),
             origin: Arc::clone(origin),
+            pin: None,
             relations: RelationField::ALL
                 .map(|relation| field(relation.as_str()).unwrap_or_default().into()),
         })
@@ -174,9 +177,15 @@ impl Package {
         self.field(field).parse()
     }
 
+    /// Its priority: that of the pin which names it, otherwise that of its origin. Below 0 it is never taken.
+    #[must_use]
+    pub fn pin_priority(&self) -> i32 {
+        self.pin.map_or(self.origin.priority, |(_, priority)| priority)
+    }
+
     /// What makes one version of a name preferred to another: the greater, the more.
     pub(super) fn preference(&self) -> (i32, &Version) {
-        (self.origin.priority, &self.version)
+        (self.pin_priority(), &self.version)
     }
 }
 

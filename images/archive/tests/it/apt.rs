@@ -1,4 +1,4 @@
-//! apt-get as the oracle of resolution: in a directory of its own, with nothing of the host's settings.
+//! apt as the oracle of resolution and of pins: in a directory of its own, with nothing of the host's settings.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -22,9 +22,21 @@ pub(crate) fn is_here() -> bool {
 
 const KEYRING: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
 
+/// What apt thinks of a package: its candidate, and each version with its priority, in its order.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct Opinion {
+    pub(crate) candidate: Option<String>,
+    pub(crate) versions: Vec<(String, i32)>,
+}
+
 impl Apt {
-    /// An apt beneath `root` that has read the indexes of `sources`.
+    /// An apt beneath `root` that has read the indexes of `sources`, which Debian's keys sign.
     pub(crate) fn new(root: &Path, sources: &[Source]) -> Self {
+        Self::trusting(Path::new(KEYRING), root, sources)
+    }
+
+    /// The same with other keys.
+    pub(crate) fn trusting(keyring: &Path, root: &Path, sources: &[Source]) -> Self {
         for dir in ["etc/apt/apt.conf.d", "etc/apt/preferences.d", "etc/apt/sources.list.d"] {
             fs_err::create_dir_all(root.join(dir)).unwrap();
         }
@@ -34,7 +46,8 @@ impl Apt {
             .iter()
             .map(|source| {
                 let components = source.components.join(" ");
-                format!("deb [signed-by={KEYRING}] {} {} {components}\n", source.uri, source.suite)
+                let keyring = keyring.display();
+                format!("deb [signed-by={keyring}] {} {} {components}\n", source.uri, source.suite)
             })
             .collect();
         fs_err::write(root.join("etc/apt/sources.list"), list).unwrap();
@@ -73,15 +86,61 @@ impl Apt {
         installed.collect()
     }
 
+    /// From now on these are its preferences (apt_preferences(5)).
+    pub(crate) fn set_preferences(&self, text: &str) {
+        fs_err::write(self.root.join("etc/apt/preferences"), text).unwrap();
+    }
+
+    /// What it thinks of those packages.
+    pub(crate) fn opinions(&self, names: &[&str]) -> BTreeMap<String, Opinion> {
+        let mut opinions: BTreeMap<String, Opinion> = BTreeMap::new();
+        let mut name = String::new();
+        // NAME:
+        //   Installed: (none)
+        //   Candidate: VERSION
+        //   Version table:
+        //      VERSION PRIORITY
+        //         PRIORITY SOURCE
+        for line in self.command("apt-cache", &[&["policy"], names].concat()).lines() {
+            let text = line.trim_start();
+            let indent = line.len() - text.len();
+            match (indent, text.split_once(' ')) {
+                (0, None) => text.trim_end_matches(':').clone_into(&mut name),
+                (2, Some(("Candidate:", version))) => {
+                    let version = Some(version).filter(|version| *version != "(none)");
+                    opinions.entry(name.clone()).or_default().candidate =
+                        version.map(str::to_owned);
+                }
+                (5, Some((version, priority))) => {
+                    let version = (version.to_owned(), priority.trim().parse().unwrap());
+                    opinions.entry(name.clone()).or_default().versions.push(version);
+                }
+                _ => {}
+            }
+        }
+        opinions
+    }
+
+    /// The SHA-256 of the file that it would fetch for a package.
+    pub(crate) fn file(&self, name: &str) -> String {
+        let told = self.run(&["download", "--print-uris", name]);
+        // 'URI' NAME SIZE SHA256:HEX
+        told.trim().rsplit_once(":").unwrap().1.to_owned()
+    }
+
     fn run(&self, arguments: &[&str]) -> String {
-        let output = Command::new("apt-get")
+        self.command("apt-get", arguments)
+    }
+
+    fn command(&self, program: &str, arguments: &[&str]) -> String {
+        let output = Command::new(program)
             .env("APT_CONFIG", self.root.join("apt.conf"))
             .env("LC_ALL", "C")
             .args(arguments)
             .output()
             .unwrap();
         let error = String::from_utf8_lossy(&output.stderr);
-        assert!(output.status.success(), "apt-get {arguments:?}: {error}");
+        assert!(output.status.success(), "{program} {arguments:?}: {error}");
         String::from_utf8(output.stdout).unwrap()
     }
 }

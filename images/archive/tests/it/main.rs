@@ -9,6 +9,7 @@ mod apt;
 mod fetch;
 mod index;
 mod packages;
+mod pins;
 mod proxy;
 mod random;
 mod real;
