@@ -12,6 +12,14 @@ pub enum Error {
     /// The archive.
     #[error(transparent)]
     Archive(#[from] overboot_archive::Error),
+    /// An archive that the recipe names at that place.
+    #[error("{place}{source}")]
+    NamedArchive {
+        /// Where, `overboot.toml:81:3: `; nothing where that is not known.
+        place: String,
+        /// Why it cannot be used. Part of the message.
+        source: Box<overboot_archive::Error>,
+    },
     /// The archive's package list is not one.
     #[error(transparent)]
     Index(#[from] overboot_archive::universe::IndexError),
@@ -90,6 +98,7 @@ impl Error {
     pub fn hint(&self) -> Option<String> {
         match self {
             Self::Archive(source) => source.hint(),
+            Self::NamedArchive { source, .. } => source.hint(),
             Self::Resolve { source, .. } => source.hint(),
             Self::Container { source, .. } => source.hint(),
             Self::Step { source, .. } => source.hint(),

@@ -283,7 +283,7 @@ fn size(store: &Store, given: &Given, step: &Step) -> Result<u64, Error> {
 /// Fetches the packages that steps which must run will read.
 fn fetch(context: &Context<'_>, plan: &Plan) -> Result<(), Error> {
     let Context { project, recipe, lock, progress, .. } = context;
-    let sources = sources::sources(recipe)?;
+    let archives = sources::archives(recipe)?;
     let mut wanted: BTreeMap<String, Wanted> = BTreeMap::new();
     for step in plan.steps.iter().filter(|step| step.runs()) {
         for target in steps::reads(context, &step.target) {
@@ -297,7 +297,7 @@ fn fetch(context: &Context<'_>, plan: &Plan) -> Result<(), Error> {
                     architecture: package.architecture.clone(),
                     sha256: package.sha256,
                     size: package.size,
-                    urls: sources::url(&sources, package).into_iter().collect(),
+                    urls: sources::url(&archives, package).into_iter().collect(),
                 };
                 wanted.insert(package.key(), one);
             }

@@ -15,6 +15,7 @@
 //!
 //! Does not know how anything is shown to a person (that is told in [`Event`]s), nor the network beyond the archive's fetcher.
 
+mod apt;
 pub mod collect;
 mod containers;
 pub mod contract;

@@ -12,8 +12,8 @@ use overboot_archive::{
 use overboot_digest::Digest;
 use overboot_oci::Reference;
 use overboot_recipe::{
-    Base, Deb, Lock, LockedArchive, LockedContainer, LockedImage, LockedPackage, Provisioner,
-    Recipe, Whence,
+    Base, Deb, Lock, LockedArchive, LockedContainer, LockedImage, LockedPackage, PinnedVersions,
+    Provisioner, Recipe, Whence,
 };
 
 use crate::debs::{self, Local};
@@ -21,8 +21,9 @@ use crate::error::Error;
 use crate::event::Event;
 use crate::plan::Target;
 use crate::project::Project;
+use crate::sources::{self, ArchiveSources};
 use crate::transactions::{Packages, Transaction, transactions};
-use crate::{containers, inputs, sources};
+use crate::{containers, inputs};
 
 /// The package that holds the network boot loaders.
 pub(crate) const LOADERS: &str = "ipxe";
@@ -96,28 +97,18 @@ pub fn lock(
     recipe: &Recipe,
     progress: &(dyn Fn(Event) + Sync),
 ) -> Result<Lock, Error> {
-    let sources = sources::sources(recipe)?;
-    let keyring = sources::keyring(recipe)?;
-    progress(Event::Updating {
-        suites: sources.iter().map(|source| source.suite.clone()).collect(),
-    });
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |now| now.as_secs());
+    let archives = sources::archives(recipe)?;
     let fetcher = project.fetcher(recipe)?;
-    let index = Index::update(
-        &fetcher,
-        &sources,
-        &keyring,
-        &recipe.archive.architecture,
-        &project.indexes(),
-        now,
-        Policy { check_valid_until: true },
-    )?;
-    let mut universe = Universe::of(&index, &recipe.archive.architecture)?;
+    let index = index(project, recipe, &archives, &fetcher, progress)?;
+    let pins = sources::pins(recipe, &archives);
+    let mut universe = Universe::pinned(&index, &recipe.archive.architecture, pins)?;
+    pins_are_of_use(recipe, &universe)?;
     let locals = locals(project, recipe, &fetcher, &mut universe)?;
     let mut chosen = Chosen {
         project,
         recipe,
         progress,
+        archives: &archives,
         universe: &universe,
         locals,
         containers: containers::pin(project, recipe)?,
@@ -142,8 +133,10 @@ pub fn lock(
     }
     chosen.kernel(&recipe.kernel.package)?;
     chosen.single(LOADERS, LOADERS)?;
-    let archives = index.suites.iter().map(|suite| LockedArchive {
+    let locked = index.suites.iter().map(|suite| LockedArchive {
+        archive: name_of(&archives, &suite.source),
         suite: suite.source.suite.clone(),
+        release: suite.release.described(),
         date: suite.release.date,
         lists: suite.lists.iter().map(|list| list.sha256).collect(),
     });
@@ -151,11 +144,83 @@ pub fn lock(
         version: 1,
         wanted: wanted(project, recipe)?,
         epoch: index.suites.iter().map(|suite| suite.release.date).max().unwrap_or(0),
-        archives: archives.collect(),
+        archives: locked.collect(),
         images: chosen.images,
         containers: chosen.containers,
         packages: chosen.packages.into_values().collect(),
     })
+}
+
+/// What all archives have, each signed by its own keys.
+fn index(
+    project: &Project,
+    recipe: &Recipe,
+    archives: &[ArchiveSources<'_>],
+    fetcher: &Fetcher,
+    progress: &(dyn Fn(Event) + Sync),
+) -> Result<Index, Error> {
+    let shown = |archive: &ArchiveSources<'_>, source: &Source| match archive.name() {
+        Some(name) => format!("{name} {}", source.suite),
+        None => source.suite.clone(),
+    };
+    let all = archives.iter().flat_map(|one| one.sources.iter().map(move |s| shown(one, s)));
+    progress(Event::Updating { suites: all.collect() });
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |now| now.as_secs());
+    let mut suites = Vec::new();
+    for archive in archives {
+        let keyring = sources::keyring(recipe, archive)?;
+        let index = Index::update(
+            fetcher,
+            &archive.sources,
+            &keyring,
+            &recipe.archive.architecture,
+            &project.indexes(),
+            now,
+            Policy { check_valid_until: true },
+        );
+        suites.extend(index.map_err(|error| sources::placed(recipe, archive, error))?.suites);
+    }
+    Ok(Index { suites })
+}
+
+/// The extra archive that a source belongs to; none for the main one.
+fn name_of(archives: &[ArchiveSources<'_>], source: &Source) -> Option<String> {
+    let theirs = archives.iter().find(|archive| archive.sources.contains(source));
+    theirs.and_then(|archive| archive.name()).map(str::to_owned)
+}
+
+/// A pin that wants something and finds nothing would leave the choice to chance, without a word. One that forbids what is not
+/// there has what it wants.
+fn pins_are_of_use(recipe: &Recipe, universe: &Universe) -> Result<(), Error> {
+    for (number, name) in universe.idle_pins() {
+        let pin = &recipe.archive.pins[number];
+        if pin.priority < 0 {
+            continue;
+        }
+        let (place, name) = (recipe.at(pin.places[name]), &pin.packages[name]);
+        let known = universe.versions(name);
+        let mut known: Vec<String> = known
+            .map(|package| format!("{} ({})", package.version, package.origin.source.suite))
+            .collect();
+        known.sort();
+        let there = if known.is_empty() {
+            String::new()
+        } else {
+            format!("; there is {}", known.join(", "))
+        };
+        let what = match &pin.which {
+            PinnedVersions::All => "no package has this name".to_owned(),
+            PinnedVersions::Suite(from) | PinnedVersions::Archive(from) => {
+                format!("{from} has no such package")
+            }
+            PinnedVersions::Version(version) => format!("it is in no version {version}"),
+        };
+        return Err(Error::told(
+            format!("{place}this pin for \"{name}\" is about nothing: {what}{there}"),
+            "correct the name, `from` or `version`, or leave it out",
+        ));
+    }
+    Ok(())
 }
 
 /// The package files of the recipe, which `universe` then has too: chosen only where they are asked for by name and version.
@@ -196,6 +261,7 @@ struct Chosen<'u> {
     project: &'u Project,
     recipe: &'u Recipe,
     progress: &'u (dyn Fn(Event) + Sync),
+    archives: &'u [ArchiveSources<'u>],
     universe: &'u Universe,
     locals: Vec<(Deb, Local)>,
     containers: Vec<LockedContainer>,
@@ -351,15 +417,37 @@ impl<'u> Chosen<'u> {
         Error::Resolve { place, target: target.to_owned(), source }
     }
 
-    /// The kernel alone, without what would make an initrd of another kind for it: from a meta-package, the package with the
-    /// image that it depends on.
+    /// The kernel alone, without what would make an initrd of another kind for it, and without firmware: from a meta-package,
+    /// the package with the image that it depends on, and those with its modules where they are apart, as Ubuntu has them.
     fn kernel(&mut self, name: &str) -> Result<(), Error> {
-        let package = self.find("kernel", name)?;
+        let mut image = self.find("kernel", name)?;
+        let mut passed = vec![image];
+        let mut modules = Vec::new();
+        loop {
+            modules.extend(self.named(image, "linux-modules-")?);
+            let mut next = self.named(image, "linux-image-")?.into_iter();
+            match next.find(|next| passed.iter().all(|passed| passed.name != next.name)) {
+                Some(next) => image = next,
+                None => break,
+            }
+            passed.push(image);
+        }
+        modules.sort_by(|a, b| a.name.cmp(&b.name));
+        modules.dedup_by(|a, b| a.name == b.name);
+        modules.insert(0, image);
+        let steps = vec![self.note(&[modules])];
+        self.images.insert("kernel".to_owned(), LockedImage { steps });
+        Ok(())
+    }
+
+    /// The packages whose names begin so that a package depends on.
+    fn named(&self, package: &Package, beginning: &str) -> Result<Vec<&'u Package>, Error> {
         let depends = package.relations(RelationField::Depends).unwrap_or_default();
-        let mut needed = depends.0.into_iter().flat_map(|one| one.0);
-        let image = needed.find(|relation| relation.name.starts_with("linux-image-"));
+        // Of alternatives, the first is meant.
+        let first = depends.0.iter().filter_map(|dependency| dependency.0.first());
+        let named = first.filter(|relation| relation.name.starts_with(beginning));
         // The version goes along: with an older meta-package comes its older image.
-        self.single("kernel", &image.map_or_else(|| name.to_owned(), |image| image.to_string()))
+        named.map(|relation| self.find("kernel", &relation.to_string())).collect()
     }
 
     fn find(&self, target: &str, name: &str) -> Result<&'u Package, Error> {
@@ -380,6 +468,7 @@ impl<'u> Chosen<'u> {
             let whence = match local {
                 Some((_, local)) => local.whence.clone(),
                 None => Whence::Archive {
+                    archive: name_of(self.archives, &package.origin.source),
                     suite: package.origin.source.suite.clone(),
                     path: package.filename.clone(),
                 },

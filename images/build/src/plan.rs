@@ -8,6 +8,7 @@ use overboot_digest::Digest;
 use overboot_recipe::{Lock, Provisioner, Recipe, Script};
 use overboot_record::Record;
 
+use crate::apt;
 use crate::error::Error;
 use crate::inputs::{Inputs, differences};
 use crate::lock::LOADERS;
@@ -350,12 +351,7 @@ impl Planner<'_> {
                     inputs.set_digest("path filters", &(&base.path_exclude, &base.path_include));
                     // A base that starts from nothing has the sources that its steps bring.
                     if base.variant.has_packages() {
-                        let sources = crate::sources::apt_sources(self.recipe);
-                        inputs.set("apt sources", Digest::of(sources));
-                        if let Some(keys) = &self.recipe.archive.keyring {
-                            let input = format!("archive keys {}", keys.display());
-                            inputs.set(input, self.source(keys));
-                        }
+                        self.apt(&mut inputs);
                     }
                     &base.provision
                 }
@@ -427,6 +423,18 @@ impl Planner<'_> {
             .set(format!("step {at} {kind} {}", script.path.display()), self.source(&script.path));
         for (name, value) in &script.env {
             inputs.set(format!("step {at} {kind} {name}"), value);
+        }
+    }
+
+    /// What the image's own apt is told.
+    fn apt(&self, inputs: &mut Inputs) {
+        inputs.set("apt sources", Digest::of(apt::apt_sources(self.recipe)));
+        for (keys, _) in apt::image_keys(self.recipe) {
+            inputs.set(format!("archive keys {}", keys.display()), self.source(keys));
+        }
+        let preferences = apt::apt_preferences(self.recipe, self.lock);
+        if !preferences.is_empty() {
+            inputs.set("apt preferences", Digest::of(preferences));
         }
     }
 

@@ -1,71 +1,132 @@
-//! Where a recipe's packages come from: suites, mirrors, keys.
+//! Where a recipe's packages come from: archives, suites, mirrors, keys, pins.
 
-use std::path::Path;
+use overboot_archive::pins::Which;
+use overboot_archive::{Error as ArchiveError, Keyring, Pin, Source, keyrings, mirror};
+use overboot_recipe::{
+    Archive, ArchivePlaces, Distribution, ExtraArchive, LockedPackage, PinnedVersions, Recipe,
+    Whence,
+};
 
-use overboot_archive::{Keyring, Source, keyrings, mirror};
-use overboot_recipe::{Archive, LockedPackage, Recipe, Whence};
-
+use crate::apt::is_armored_by_name;
 use crate::error::Error;
 
-/// The suites of a recipe with the mirror of each, main suite first.
+/// One of a recipe's archives, with a mirror for each of its suites.
+#[derive(Debug, Clone)]
+pub struct ArchiveSources<'r> {
+    /// The recipe's table; `None` for the main one.
+    pub extra: Option<&'r ExtraArchive>,
+    /// Its suites, the main one first.
+    pub sources: Vec<Source>,
+}
+
+impl ArchiveSources<'_> {
+    /// What the recipe and the lock call it; `None` for the main one.
+    #[must_use]
+    pub fn name(&self) -> Option<&str> {
+        self.extra.map(|extra| extra.name.as_str())
+    }
+}
+
+/// The archives of a recipe, the main one first, the others by name: among equals, the first is taken.
 ///
 /// # Errors
 /// No mirror is known for the security suite.
-pub fn sources(recipe: &Recipe) -> Result<Vec<Source>, Error> {
-    let archive = &recipe.archive;
-    let main = main_mirror(recipe);
-    let components = archive.components.join(" ");
-    let mut found = vec![Source::new(&main, &archive.suite, &components)];
-    if updates(archive) {
-        found.push(Source::new(&main, &format!("{}-updates", archive.suite), &components));
-    }
-    if security(archive) {
-        let named = archive.mirror.as_deref().and_then(mirror::security_sibling);
-        let hosts = || mirror::host_security_mirror(distribution(&archive.suite));
-        let security = if archive.mirror.is_some() { named } else { hosts() };
-        let security = security.or_else(|| mirror::security_sibling(&main)).ok_or_else(|| {
-            Error::told(
-                format!("no security archive is known beside the mirror {main}"),
-                "write `security = false` in [archive], or a mirror whose path ends with /debian or /ubuntu",
-            )
-        })?;
-        found.push(Source::new(&security, &format!("{}-security", archive.suite), &components));
-    }
+pub fn archives(recipe: &Recipe) -> Result<Vec<ArchiveSources<'_>>, Error> {
+    let mut found = vec![ArchiveSources { extra: None, sources: main_sources(recipe)? }];
+    found.extend(recipe.archive.extra.iter().map(|extra| {
+        let components = extra.components.join(" ");
+        let source = |suite: &String| Source::new(&extra.mirror, suite, &components);
+        ArchiveSources { extra: Some(extra), sources: extra.suites.iter().map(source).collect() }
+    }));
     Ok(found)
 }
 
-/// Debian's unstable has neither updates nor a security archive.
-fn moving(archive: &Archive) -> bool {
-    matches!(archive.suite.as_str(), "sid" | "unstable" | "experimental")
+fn main_sources(recipe: &Recipe) -> Result<Vec<Source>, Error> {
+    let archive = &recipe.archive;
+    let main = main_mirror(archive);
+    let components = archive.components.join(" ");
+    let source = |suite: String| {
+        if archive.has_security() && suite == archive.security_suite() {
+            let mirror = security_mirror(archive, &main)?;
+            return Ok(Source::new(&mirror, &suite, &components));
+        }
+        Ok(Source::new(&main, &suite, &components))
+    };
+    archive.suites().into_iter().map(source).collect()
 }
 
-fn updates(archive: &Archive) -> bool {
-    archive.updates && !moving(archive)
+fn main_mirror(archive: &Archive) -> String {
+    let folder = folder(archive);
+    let named = archive.mirror.clone();
+    named
+        .or_else(|| mirror::host_mirror(folder))
+        .or_else(|| mirror::fallback_mirror(folder).map(str::to_owned))
+        .unwrap_or_default()
 }
 
-fn security(archive: &Archive) -> bool {
-    archive.security && !moving(archive)
+fn security_mirror(archive: &Archive, main: &str) -> Result<String, Error> {
+    let hosts = || mirror::host_security_mirror(folder(archive));
+    let hosts = if archive.mirror.is_none() { hosts() } else { None };
+    hosts.or_else(|| beside(archive, main)).ok_or_else(|| {
+        Error::told(
+            format!("no security archive is known beside the mirror {main}"),
+            "write `security = false` in [archive], or a mirror whose path ends with /debian",
+        )
+    })
 }
 
-/// The keys that the archive must be signed with.
+/// The security archive beside a mirror: of Ubuntu's, the mirror itself.
+pub(crate) fn beside(archive: &Archive, mirror: &str) -> Option<String> {
+    match archive.distribution {
+        Distribution::Debian => mirror::security_sibling(mirror),
+        Distribution::Ubuntu => Some(mirror.to_owned()),
+    }
+}
+
+/// What the path of a mirror with this archive ends with.
+pub(crate) fn folder(archive: &Archive) -> &'static str {
+    mirror::folder(archive.distribution.id(), &archive.architecture)
+}
+
+/// The keys that an archive must be signed with.
 ///
 /// # Errors
 /// The recipe's file cannot be read, or no keys ship for the suite.
-pub fn keyring(recipe: &Recipe) -> Result<Keyring, Error> {
-    let suite = &recipe.archive.suite;
-    if let Some(path) = &recipe.archive.keyring {
-        let path = recipe.folder.join(path);
-        let bytes = fs_err::read(&path).map_err(Error::io("read the archive's keys in", &path))?;
-        return Keyring::from_bytes(&bytes).map_err(|error| {
-            Error::told(
-                format!("{} holds no archive keys: {error}", path.display()),
-                "give OpenPGP public keys, binary or armored",
-            )
-        });
-    }
-    keyrings::builtin(suite).ok_or_else(|| {
+pub fn keyring(recipe: &Recipe, archive: &ArchiveSources<'_>) -> Result<Keyring, Error> {
+    let (path, places) = match archive.extra {
+        Some(extra) => (Some(&extra.keyring), extra.places),
+        None => (recipe.archive.keyring.as_ref(), recipe.archive.places),
+    };
+    let Some(path) = path else { return shipped(recipe) };
+    let path = recipe.folder.join(path);
+    let bytes = fs_err::read(&path).map_err(Error::io("read the archive's keys in", &path))?;
+    let place = recipe.at(places.keyring);
+    let keyring = Keyring::from_bytes(&bytes).map_err(|error| {
         Error::told(
-            format!("no keys ship for the suite \"{suite}\""),
+            format!("{place}{} holds no archive keys: {error}", path.display()),
+            "give OpenPGP public keys, binary or armored",
+        )
+    })?;
+    let armored = bytes.first().is_some_and(u8::is_ascii);
+    if armored != is_armored_by_name(&path) {
+        let (holds, ending) = if armored { ("armored", "asc") } else { ("binary", "gpg") };
+        return Err(Error::told(
+            format!("{place}{} holds {holds} keys, and its name says otherwise", path.display()),
+            format!(
+                "rename it to {}: apt in the image goes by the name",
+                path.with_extension(ending).file_name().unwrap_or_default().to_string_lossy()
+            ),
+        ));
+    }
+    Ok(keyring)
+}
+
+fn shipped(recipe: &Recipe) -> Result<Keyring, Error> {
+    let suite = &recipe.archive.suite;
+    keyrings::builtin(suite).ok_or_else(|| {
+        let place = recipe.at(recipe.archive.places.suite);
+        Error::told(
+            format!("{place}no keys ship for the suite \"{suite}\""),
             format!(
                 "is it spelled right? If it is, name its keys: keyring = \"keys/{suite}.gpg\" in [archive] of overboot.toml"
             ),
@@ -73,71 +134,115 @@ pub fn keyring(recipe: &Recipe) -> Result<Keyring, Error> {
     })
 }
 
-/// Where a locked package can be fetched, given the recipe's [`sources`]; nowhere when it is a file of the project.
+/// An error of an archive, with the place in the recipe that it is about.
+pub(crate) fn placed(recipe: &Recipe, archive: &ArchiveSources<'_>, source: ArchiveError) -> Error {
+    let places: ArchivePlaces = archive.extra.map_or(recipe.archive.places, |extra| extra.places);
+    let place = match &source {
+        ArchiveError::SuiteNotFound { .. }
+        | ArchiveError::OtherSuite { .. }
+        | ArchiveError::NoIndex { .. } => places.suite,
+        ArchiveError::Untrusted { .. } if places.keyring.0.is_some() => places.keyring,
+        ArchiveError::Untrusted { .. } => places.suite,
+        _ => places.mirror,
+    };
+    Error::NamedArchive { place: recipe.at(place), source: Box::new(source) }
+}
+
+/// The recipe's pins, for choosing packages of these archives.
+pub(crate) fn pins(recipe: &Recipe, archives: &[ArchiveSources<'_>]) -> Vec<Pin> {
+    let from = |wanted: &dyn Fn(&ArchiveSources<'_>, &Source) -> bool| {
+        let all = archives.iter().flat_map(|archive| {
+            archive.sources.iter().filter(move |source| wanted(archive, source))
+        });
+        Which::From(all.cloned().collect())
+    };
+    let pin = |pin: &overboot_recipe::Pin| Pin {
+        packages: pin.packages.clone(),
+        which: match &pin.which {
+            PinnedVersions::All => Which::All,
+            PinnedVersions::Suite(suite) => {
+                from(&|archive, source| archive.extra.is_none() && source.suite == *suite)
+            }
+            PinnedVersions::Archive(name) => from(&|archive, _| archive.name() == Some(name)),
+            PinnedVersions::Version(version) => Which::Version(version.clone()),
+        },
+        priority: i32::from(pin.priority),
+    };
+    recipe.archive.pins.iter().map(pin).collect()
+}
+
+/// Where a locked package can be fetched, given the recipe's [`archives`]; nowhere when it is a file of the project.
 #[must_use]
-pub fn url(sources: &[Source], package: &LockedPackage) -> Option<String> {
+pub fn url(archives: &[ArchiveSources<'_>], package: &LockedPackage) -> Option<String> {
     match &package.whence {
-        Whence::Archive { suite, path } => {
-            let found = sources.iter().find(|source| source.suite == *suite);
-            found.or(sources.first()).map(|source| source.url(path))
+        Whence::Archive { archive, suite, path } => {
+            let theirs = archives.iter().find(|one| one.name() == archive.as_deref())?;
+            let found = theirs.sources.iter().find(|source| source.suite == *suite);
+            found.or(theirs.sources.first()).map(|source| source.url(path))
         }
         Whence::Url { url } => Some(url.clone()),
         Whence::File { .. } => None,
     }
 }
 
-/// What an image's own apt is told: the recipe's mirror, or the distribution's; never the build host's, which is no part of
-/// the recipe.
-#[must_use]
-pub fn apt_sources(recipe: &Recipe) -> String {
-    let archive = &recipe.archive;
-    let distribution = distribution(&archive.suite);
-    let fallback = || mirror::fallback_mirror(distribution).map(str::to_owned);
-    let Some(main) = archive.mirror.clone().or_else(fallback) else { return String::new() };
-    let keys = match &archive.keyring {
-        Some(path) => format!("/{}", keys_in_image(path)),
-        None => format!("/usr/share/keyrings/{distribution}-archive-keyring.gpg"),
-    };
-    let components = archive.components.join(" ");
-    let stanza = |uri: &str, suites: &str| {
-        format!(
-            "Types: deb\nURIs: {uri}\nSuites: {suites}\nComponents: {components}\nSigned-By: {keys}\n"
-        )
-    };
-    let mut suites = archive.suite.clone();
-    if updates(archive) {
-        suites.push_str(&format!(" {}-updates", archive.suite));
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use overboot_digest::Digest;
+
+    use super::*;
+
+    #[test]
+    fn a_package_is_fetched_from_its_own_archive() {
+        let text = "[project]\nname = \"x\"\n[archive]\nsuite = \"noble\"\nmirror = \"http://m/mirror\"\n\
+                    [archive.extra.tools]\nmirror = \"http://t/deb/\"\nsuites = [\"stable\", \"beta\"]\n\
+                    keyring = \"keyring\"\n";
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("keyring"), "").unwrap();
+        let recipe = Recipe::parse(text, &folder.path().join(Recipe::FILE)).unwrap();
+        let archives = archives(&recipe).unwrap();
+        // Ubuntu's security updates are on the same mirror, whatever that is called.
+        let suites: Vec<_> = archives[0].sources.iter().map(|source| &*source.suite).collect();
+        assert_eq!(suites, ["noble", "noble-updates", "noble-security"]);
+        assert!(archives[0].sources.iter().all(|source| source.uri == "http://m/mirror"));
+
+        let url = |archive: Option<&str>, suite: &str| {
+            let package = LockedPackage {
+                name: "x".into(),
+                version: "1".into(),
+                architecture: "all".into(),
+                whence: Whence::Archive {
+                    archive: archive.map(str::to_owned),
+                    suite: suite.to_owned(),
+                    path: "x.deb".into(),
+                },
+                size: 1,
+                sha256: Digest::of("x"),
+            };
+            super::url(&archives, &package)
+        };
+        assert_eq!(url(None, "noble-security").unwrap(), "http://m/mirror/x.deb");
+        assert_eq!(url(Some("tools"), "beta").unwrap(), "http://t/deb/x.deb");
+        // Of an archive that the recipe does not know any more, nobody else is asked.
+        assert_eq!(url(Some("gone"), "stable"), None);
     }
-    let mut text = stanza(&main, &suites);
-    if security(archive)
-        && let Some(security) = mirror::security_sibling(&main)
-    {
-        text.push('\n');
-        text.push_str(&stanza(&security, &format!("{}-security", archive.suite)));
+
+    #[test]
+    fn a_recipe_is_for_one_distribution() {
+        let distribution = |archive: &str| {
+            let text = format!("[project]\nname = \"x\"\n[archive]\n{archive}\n");
+            let recipe = Recipe::parse(&text, Path::new("/x/overboot.toml")).unwrap();
+            (
+                recipe.archive.distribution.id(),
+                recipe.archive.components.join(" "),
+                recipe.kernel.package,
+            )
+        };
+        let debian = ("debian", "main".to_owned(), "linux-image-amd64".to_owned());
+        let ubuntu = ("ubuntu", "main universe".to_owned(), "linux-image-generic".to_owned());
+        assert_eq!(distribution("suite = \"bookworm\""), debian);
+        assert_eq!(distribution("suite = \"noble\""), ubuntu);
+        assert_eq!(distribution("suite = \"next\"\nmirror = \"http://m/ubuntu\""), ubuntu);
     }
-    text
-}
-
-/// Where an image has the recipe's own archive keys, relative to its root: apt knows armored keys by the ending `.asc`
-/// (sources.list(5), `Signed-By`).
-#[must_use]
-pub fn keys_in_image(keyring: &Path) -> String {
-    let armored = keyring.extension().is_some_and(|ending| ending == "asc");
-    format!("etc/apt/keyrings/overboot.{}", if armored { "asc" } else { "gpg" })
-}
-
-fn main_mirror(recipe: &Recipe) -> String {
-    let distribution = distribution(&recipe.archive.suite);
-    let named = recipe.archive.mirror.clone();
-    named
-        .or_else(|| mirror::host_mirror(distribution))
-        .or_else(|| mirror::fallback_mirror(distribution).map(str::to_owned))
-        .unwrap_or_default()
-}
-
-/// Whose suite is it? Ubuntu's are named here; everything else is Debian's, or says its mirror.
-pub(crate) fn distribution(suite: &str) -> &'static str {
-    const UBUNTU: [&str; 8] =
-        ["bionic", "focal", "jammy", "noble", "plucky", "questing", "resolute", "devel"];
-    if UBUNTU.contains(&suite) { "ubuntu" } else { "debian" }
 }

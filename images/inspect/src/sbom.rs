@@ -233,9 +233,14 @@ fn described(id: &str, package: &Package, distribution: &Distribution) -> Value 
     if package.homepage.contains("://") && !package.homepage.contains(char::is_whitespace) {
         value["homepage"] = package.homepage.as_str().into();
     }
-    value["sourceInfo"] =
-        format!("built from the source package {} {}", package.source, package.source_version)
-            .into();
+    let mut source =
+        format!("built from the source package {} {}", package.source, package.source_version);
+    let deb = package.deb.as_ref();
+    if let Some((archive, suite)) = deb.and_then(|deb| deb.archive.as_ref().zip(deb.suite.as_ref()))
+    {
+        source.push_str(&format!(", taken from suite {suite} of the archive {archive}"));
+    }
+    value["sourceInfo"] = source.into();
     if let Some(path) = &package.copyright {
         value["licenseComments"] = format!("its licences are told in /{path} of the image").into();
     }
@@ -245,7 +250,8 @@ fn described(id: &str, package: &Package, distribution: &Distribution) -> Value 
 /// A package URL (`https://github.com/package-url/purl-spec`, type `deb`). What is not from the distribution's archive has no
 /// namespace: nobody but its maker vouches for the name.
 fn purl(package: &Package, distribution: &Distribution) -> String {
-    let archived = package.deb.as_ref().is_some_and(|deb| deb.suite.is_some());
+    let archived =
+        package.deb.as_ref().is_some_and(|deb| deb.suite.is_some() && deb.archive.is_none());
     let namespace = if archived { format!("{}/", distribution.id) } else { String::new() };
     let mut qualifiers = format!("arch={}", encoded(&package.architecture));
     if archived {
@@ -323,6 +329,7 @@ mod tests {
             sha256: Digest::of("x"),
             size: 1,
             suite: suite.map(str::to_owned),
+            archive: None,
             url: None,
         };
         let mut package = Package {

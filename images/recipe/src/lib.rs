@@ -9,6 +9,7 @@
 //! Does not know: archives, images, the network. It reads the two files and nothing else; whether a package exists is the
 //! archive's to say.
 
+mod archive;
 mod check;
 mod diagnostic;
 mod lock;
@@ -19,12 +20,13 @@ mod provisioner;
 mod recipe;
 mod schema;
 
+pub use archive::{Archive, ArchivePlaces, Distribution, ExtraArchive, Pin, PinnedVersions, Place};
 pub use diagnostic::{Diagnostic, Error};
 pub use lock::{Lock, LockedArchive, LockedContainer, LockedImage, LockedPackage, Whence};
 pub use near::near;
 pub use provisioner::{Deb, Provisioner, Script, Sudo, Systemd, User};
 pub use recipe::{
-    Archive, Base, Compression, Initrd, Kernel, Modules, Overlay, Project, Recipe, Serve,
-    ServeDhcp, Set, Slot, Variant,
+    Base, Compression, Initrd, Kernel, Modules, Overlay, Project, Recipe, Serve, ServeDhcp, Set,
+    Slot, Variant,
 };
 pub use schema::schema;

@@ -1,7 +1,7 @@
 //! `overboot.lock`: which packages, to the byte, a recipe means.
 //!
 //! Written by `overboot lock`, committed by the user, read by every build. It names no mirror: a path is relative to
-//! whichever mirror serves the suite, and the digest says whether what comes is right.
+//! whichever mirror serves the suite of the archive, and the digest says whether what comes is right.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -41,8 +41,14 @@ pub struct Lock {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct LockedArchive {
+    /// Which extra archive of the recipe it is; none: the main one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub archive: Option<String>,
     /// The suite, such as `trixie-security`.
     pub suite: String,
+    /// What its Release file says of itself, in the words of apt's preferences: `o=Debian,a=stable,n=trixie`.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub release: String,
     /// `Date` of its Release file, in seconds since 1970: what to ask a snapshot service for.
     pub date: u64,
     /// The digests of its package lists, component by component.
@@ -72,8 +78,11 @@ pub struct LockedContainer {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(untagged)]
 pub enum Whence {
-    /// In the archive.
+    /// In an archive.
     Archive {
+        /// Which extra archive of the recipe that is; none: the main one.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        archive: Option<String>,
         /// The suite that it was found in.
         suite: String,
         /// Its path below the mirror.

@@ -80,13 +80,17 @@ pub(crate) struct Project {
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub(crate) struct Archive {
-    /// The suite's codename, such as `trixie`.
+    /// The suite's codename, such as `trixie` or Ubuntu's `noble`.
     #[schemars(with = "String")]
     pub(crate) suite: Spanned<String>,
+    /// Further suites of the same archive, such as `trixie-backports`.
+    #[serde(default)]
+    #[schemars(with = "Vec<String>")]
+    pub(crate) extra_suites: Vec<Spanned<String>>,
     /// The mirror; without it this machine's own apt source, or the distribution's.
     #[schemars(with = "Option<String>")]
     pub(crate) mirror: Option<Spanned<String>>,
-    /// `main` alone, when left out.
+    /// When left out, Debian's `main`, Ubuntu's `main` and `universe`.
     #[schemars(with = "Option<Vec<String>>")]
     pub(crate) components: Option<Vec<Spanned<String>>>,
     /// Debian's name of the architecture: `amd64` or `arm64`.
@@ -102,13 +106,62 @@ pub(crate) struct Archive {
     /// An HTTP proxy, such as an apt-cacher-ng: `http://host:3142`.
     #[schemars(with = "Option<String>")]
     pub(crate) proxy: Option<Spanned<String>>,
+    /// Archives of others, each with the keys that sign it and nothing else.
+    #[serde(default)]
+    #[schemars(with = "BTreeMap<String, ExtraArchive>")]
+    pub(crate) extra: BTreeMap<Spanned<String>, ExtraArchive>,
+    /// Which of several versions is taken, as apt_preferences(5) has it: the first pin that fits a package decides.
+    #[serde(default)]
+    #[schemars(with = "Vec<Pin>")]
+    pub(crate) pin: Vec<Spanned<Pin>>,
+}
+
+/// An archive besides the main one.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub(crate) struct ExtraArchive {
+    /// Where it is: what `dists/` is beneath.
+    #[schemars(with = "String")]
+    pub(crate) mirror: Option<Spanned<String>>,
+    /// Its suites; `./` where it has no `dists/`.
+    #[schemars(with = "Vec<String>")]
+    pub(crate) suites: Option<Vec<Spanned<String>>>,
+    /// `main` alone, when left out.
+    #[schemars(with = "Option<Vec<String>>")]
+    pub(crate) components: Option<Vec<Spanned<String>>>,
+    /// A file of the project with the public keys that sign it. They sign no other archive, and no other keys sign it.
+    #[schemars(with = "String")]
+    pub(crate) keyring: Option<Spanned<String>>,
+    /// Whether the image's own apt knows it (yes, when left out).
+    pub(crate) in_image: Option<bool>,
+    /// The architectures on which it is used; all, when left out.
+    #[schemars(with = "Option<Vec<String>>")]
+    pub(crate) architectures: Option<Vec<Spanned<String>>>,
+}
+
+/// Which version of some packages is taken.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Pin {
+    /// Names, with `*` and `?`; `["*"]` is all packages that no other pin names.
+    #[schemars(with = "Vec<String>")]
+    pub(crate) packages: Option<Vec<Spanned<String>>>,
+    /// Those from there: a suite of the main archive, or the name of an extra one.
+    #[schemars(with = "Option<String>")]
+    pub(crate) from: Option<Spanned<String>>,
+    /// Those of that version, or that begin so: `6.12.*`.
+    #[schemars(with = "Option<String>")]
+    pub(crate) version: Option<Spanned<String>>,
+    /// The higher one is taken: 500 is usual, 100 that of backports; what is below 0 is never taken.
+    #[schemars(with = "i16")]
+    pub(crate) priority: Option<Spanned<i64>>,
 }
 
 /// The kernel that boots every image, the distribution's own.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Kernel {
-    /// The package, or the meta-package that depends on it.
+    /// The package, or the meta-package that depends on it; when left out, `linux-image-amd64`, for Ubuntu `linux-image-generic`.
     #[schemars(with = "Option<String>")]
     pub(crate) package: Option<Spanned<String>>,
     /// Further words for the kernel's command line.

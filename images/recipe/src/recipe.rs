@@ -8,6 +8,7 @@ use overboot_digest::Digest;
 use overboot_oci::Reference;
 use serde::Serialize;
 
+use crate::archive::{Archive, Place};
 use crate::diagnostic::Error;
 use crate::provisioner::Provisioner;
 
@@ -78,7 +79,9 @@ impl Recipe {
     /// The files and folders of the project that go into images, as the recipe names them: relative to its folder.
     pub fn sources(&self) -> impl Iterator<Item = &Path> {
         let provisioned = self.steps().filter_map(Provisioner::source);
-        self.archive.keyring.iter().map(PathBuf::as_path).chain(provisioned)
+        let extra = self.archive.extra.iter().map(|extra| &extra.keyring);
+        let keys = self.archive.keyring.iter().chain(extra).map(PathBuf::as_path);
+        keys.chain(provisioned)
     }
 
     /// The container images that go into images.
@@ -103,7 +106,14 @@ impl Recipe {
         let at = [format!("\"{word}\""), format!("\"{word}=")].iter().find_map(|w| text.find(w))?;
         let line = text[..at].matches('\n').count() + 1;
         let column = text[..at].rsplit('\n').next().unwrap_or_default().chars().count() + 1;
-        Some(format!("{}:{line}:{column}: ", path.display()))
+        Some(self.at(Place(Some((line, column)))))
+    }
+
+    /// How an error tells a place in the recipe: `overboot.toml:81:3: `; nothing for one that is not known.
+    #[must_use]
+    pub fn at(&self, place: Place) -> String {
+        let Place(Some((line, column))) = place else { return String::new() };
+        format!("{}:{line}:{column}: ", self.folder.join(Self::FILE).display())
     }
 }
 
@@ -114,29 +124,6 @@ pub struct Project {
     pub name: String,
     /// Public keys (minisign) whose boot sets a node accepts; they go into every initrd.
     pub trust: Vec<String>,
-}
-
-/// Where packages come from.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Archive {
-    /// The suite's codename, such as `trixie`.
-    pub suite: String,
-    /// The mirror; `None` takes the host's own apt source, or the distribution's.
-    #[serde(skip)]
-    pub mirror: Option<String>,
-    /// Archive components, such as `main`.
-    pub components: Vec<String>,
-    /// Debian's name of the architecture: `amd64`.
-    pub architecture: String,
-    /// Also take `SUITE-updates`.
-    pub updates: bool,
-    /// Also take `SUITE-security`.
-    pub security: bool,
-    /// Public keys that sign the archive; `None` takes the ones that ship.
-    pub keyring: Option<PathBuf>,
-    /// An HTTP proxy, such as an apt-cacher-ng: `http://host:3142`.
-    #[serde(skip)]
-    pub proxy: Option<String>,
 }
 
 /// The kernel, the distribution's own.

@@ -174,6 +174,82 @@ fn a_path_out_of_the_project_is_refused() {
     insta::assert_snapshot!(refused("files = \"provision/base\"", "files = \"../../etc\""));
 }
 
+/// What is said of a recipe with these archives and pins; there are keys of one.
+fn archives(more: &str) -> Result<Recipe, String> {
+    load(|text| text.replacen("[kernel]", &format!("{more}\n[kernel]"), 1))
+}
+
+#[test]
+fn extra_archives_and_pins_are_read() {
+    let more = r#"
+extra-suites = ["trixie-backports"]
+[archive.extra.tools]
+mirror = "https://tools.example/${arch}/"
+suites = ["trixie/tools/8.0"]
+components = ["main", "non-free/tools"]
+keyring = "provision/base/etc/hosts"
+[archive.extra.arms]
+mirror = "https://arms.example/deb"
+suites = ["./"]
+keyring = "provision/base/etc/hosts"
+architectures = ["arm64"]
+[[archive.pin]]
+packages = ["tool-*"]
+from = "tools"
+priority = 990
+[[archive.pin]]
+packages = ["gun"]
+from = "arms"
+priority = -1
+"#;
+    let archive = archives(more).unwrap().archive;
+    let suites = ["trixie", "trixie-updates", "trixie-security", "trixie-backports"];
+    assert_eq!(archive.suites(), suites);
+    let [tools] = &archive.extra[..] else { panic!("{archive:?}") };
+    assert_eq!((&*tools.mirror, tools.in_image), ("https://tools.example/amd64", true));
+    // What is said of an archive that is not used on this architecture is not used either.
+    assert_eq!(archive.pins.len(), 1);
+    assert_eq!(
+        (archive.pins[0].priority, &*archive.pins[0].packages),
+        (990, &["tool-*".to_owned()][..])
+    );
+}
+
+#[test]
+fn mistakes_in_archives_and_pins_are_pointed_at() {
+    let more = r#"
+extra-suites = ["trixie-updates"]
+[archive.extra.trixie-security]
+mirror = "https://tools.example/deb"
+suites = ["trixie"]
+[archive.extra.tools]
+mirror = "ftp://tools.example/deb"
+suites = ["stable", "../etc"]
+components = ["no good"]
+keyring = "keys/none.asc"
+[archive.extra.flat]
+mirror = "https://tools.example/flat"
+suites = ["./"]
+components = ["main"]
+keyring = "provision/base/etc/hosts"
+[archive.extra.twin]
+mirror = "https://tools.example/flat"
+suites = ["./", "stable"]
+keyring = "provision/base/etc/hosts"
+[[archive.pin]]
+packages = ["nginx"]
+from = "trixie-backport"
+priority = 0
+[[archive.pin]]
+packages = ["*", "nginx (>= 1)"]
+from = "tools"
+version = "v1"
+priority = 40000
+[[archive.pin]]
+"#;
+    insta::assert_snapshot!(archives(more).unwrap_err());
+}
+
 #[test]
 fn a_package_that_can_be_none_is_refused() {
     insta::assert_snapshot!(refused("\"udev\"", "\"udev (>= 1)\""));
@@ -267,6 +343,7 @@ fn a_lock_is_read_as_it_was_written() {
         version: "0.5.12-12".into(),
         architecture: "amd64".into(),
         whence: Whence::Archive {
+            archive: None,
             suite: "trixie".into(),
             path: "pool/main/d/dash/dash_0.5.12-12_amd64.deb".into(),
         },

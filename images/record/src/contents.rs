@@ -93,9 +93,12 @@ pub struct Deb {
     pub sha256: Digest,
     /// Its size in bytes.
     pub size: u64,
-    /// The suite of the distribution's archive that it is from.
+    /// The suite that it is from.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub suite: Option<String>,
+    /// Whose suite that is, as the recipe calls it; `None`: the distribution's own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub archive: Option<String>,
     /// Its address, where the recipe names one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub url: Option<String>,

@@ -209,7 +209,7 @@ mod tests {
                 ("var/lib/dpkg/info/b.list", "/.\n/usr/bin/tool\n"),
             ],
         );
-        let deb = Deb { sha256: Digest::of("deb"), size: 3, suite: None, url: None };
+        let deb = Deb { sha256: Digest::of("deb"), size: 3, suite: None, archive: None, url: None };
         root(listing, Distribution::default(), &[("a=1".to_owned(), deb)].into()).unwrap()
     }
 

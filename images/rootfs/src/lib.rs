@@ -36,7 +36,7 @@ pub use install::{Package, install, skeleton};
 pub use root::{Root, remove_tree};
 pub use run::Output;
 pub use sandbox::Sandbox;
-pub use unpack::extract;
+pub use unpack::{extract, paths};
 
 /// What a running step tells: one line, without a line break.
 pub type Log<'a> = &'a (dyn Fn(&str) + Sync);

@@ -89,6 +89,23 @@ pub fn extract(package: &Package, folder: &Path) -> Result<(), Error> {
     })
 }
 
+/// The paths of what a package brings, each from the root with a slash before it.
+///
+/// # Errors
+/// A package that cannot be read.
+pub fn paths(package: &Package) -> Result<Vec<String>, Error> {
+    let broken = |source| Error::Package { package: package.name.clone(), source };
+    let unread = || Error::io("read", &package.path);
+    let bytes = fs_err::read(&package.path).map_err(unread())?;
+    let mut archive =
+        tar::Archive::new(Deb::new(&bytes).and_then(|deb| deb.data()).map_err(broken)?);
+    let mut paths = Vec::new();
+    for entry in archive.entries().map_err(unread())? {
+        paths.extend(writer::absolute(&entry.map_err(unread())?.path_bytes()));
+    }
+    Ok(paths)
+}
+
 /// What the decompressing thread hands over: the control files first, then the data, then nothing.
 enum Piece {
     Control(Box<ControlFiles>),

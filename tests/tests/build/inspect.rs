@@ -21,7 +21,7 @@ fn json(project: &Project, words: &[&str]) -> Value {
 }
 
 /// Every path of an image and the package that it belongs to.
-fn owners(project: &Project, target: &str) -> BTreeMap<String, Option<String>> {
+pub fn owners(project: &Project, target: &str) -> BTreeMap<String, Option<String>> {
     let inspected = json(project, &["inspect", target, "--files"]);
     let listing = inspected["listing"].as_array().unwrap().iter();
     let owner = |file: &Value| file["package"].as_str().map(str::to_owned);

@@ -5,6 +5,7 @@
 //! - [`inspect`]: what images are, what differs, lists of software, what is built anew
 //! - [`killed`]: killed at any moment, the next build finishes
 //! - [`provisioners`]: every kind of step; inheritance, variables, slots, stacks of overlays
+//! - [`archives`]: packages of several archives, each with its keys; pins; [`ubuntu`]: suites of Ubuntu's shape
 //! - [`containers`]: container images as the source of bases and overlays; [`modules`]: modules of the kernel in them
 //! - [`contract`]: which overlays hold when their base changes
 //! - [`damaged`]: what is damaged or lost in the store is found, and made again
@@ -19,6 +20,7 @@
     reason = "a test may panic, says why it is skipped, and has no public side"
 )]
 
+mod archives;
 mod containers;
 mod contract;
 mod damaged;
@@ -33,3 +35,4 @@ mod refusals;
 mod registry;
 mod reproducible;
 mod small;
+mod ubuntu;

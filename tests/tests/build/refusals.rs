@@ -27,7 +27,7 @@ fn with_loaders(small: Small) -> Small {
 
 /// Words that must be said.
 #[track_caller]
-fn assert_said(said: &str, words: &[&str]) {
+pub fn assert_said(said: &str, words: &[&str]) {
     for word in words {
         assert!(said.contains(word), "\"{word}\" is not said:\n{said}");
     }

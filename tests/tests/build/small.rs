@@ -3,10 +3,9 @@
 //! Its dpkg and its shell are this machine's own, so that maintainer scripts run as they do everywhere.
 
 use std::fs;
-use std::path::Path;
 use std::process::Command;
 
-use overboot_testkit::archive::{Archive, Deb, Server, SigningKey};
+use overboot_testkit::archive::{Archive, Deb, Server, SigningKey, Tree};
 use overboot_testkit::kernel::module;
 use overboot_testkit::program::run;
 use overboot_testkit::require;
@@ -51,10 +50,15 @@ impl Small {
     /// With those packages.
     pub fn with(archive: Archive) -> Self {
         let key = SigningKey::generate();
-        let server = Server::start(archive.build(&key));
+        Self::of(archive.build(&key), key)
+    }
+
+    /// With the archives in a tree.
+    pub fn of(tree: Tree, key: SigningKey) -> Self {
+        let server = Server::start(tree);
         let folder = crate::project::folder();
         let project = Project::init(folder.path().join("project"), folder.path().join("cache"));
-        fs::write(project.folder.join("archive.asc"), key.certificate()).unwrap();
+        fs::write(project.folder.join("archive.asc"), key.armored_certificate()).unwrap();
         fs::write(project.folder.join("overlays/tools.sh"), "echo made > /etc/tools\n").unwrap();
         project.write_recipe(&recipe(&project.key(), &server.uri()));
         Self { server, key, project, _folder: folder }
@@ -115,13 +119,16 @@ pub fn archive() -> Archive {
         )
         .package(hammer())
         .package(kernel())
-        .package(
-            Deb::new("ipxe", "1.0")
-                .for_architecture("all")
-                .file("usr/lib/ipxe/undionly.kpxe", 0o644, b"bios")
-                .file("usr/lib/ipxe/ipxe.efi", 0o644, b"uefi")
-                .file("usr/lib/ipxe/snponly.efi", 0o644, b"uefi, the card's own driver"),
-        )
+        .package(loaders())
+}
+
+/// The network boot loaders.
+pub fn loaders() -> Deb {
+    Deb::new("ipxe", "1.0")
+        .for_architecture("all")
+        .file("usr/lib/ipxe/undionly.kpxe", 0o644, b"bios")
+        .file("usr/lib/ipxe/ipxe.efi", 0o644, b"uefi")
+        .file("usr/lib/ipxe/snponly.efi", 0o644, b"uefi, the card's own driver")
 }
 
 /// What the overlay is made of.
@@ -134,7 +141,7 @@ pub fn hammer() -> Deb {
 }
 
 /// The essential package: a shell, dpkg, and by name what dpkg wants to see before it starts.
-fn system() -> Deb {
+pub fn system() -> Deb {
     let mut deb = Deb::new("system", "1.0")
         .field("Essential", "yes")
         .field("Priority", "required")
@@ -171,31 +178,35 @@ pub fn program(name: &str) -> Vec<(String, Vec<u8>)> {
 
 /// A kernel that boots nothing, with the modules that every initrd wants.
 fn kernel() -> Deb {
-    let modules = Path::new("usr/lib/modules").join(KERNEL);
-    let mut deb = Deb::new("linux-image-small", "6.1.2")
-        .file(&format!("boot/vmlinuz-{KERNEL}"), 0o644, &noise(1 << 20))
-        .file(&format!("{}/modules.order", modules.display()), 0o644, b"");
-    let builtin = "kernel/fs/squashfs/squashfs.ko\n";
-    deb = deb.file(&format!("{}/modules.builtin", modules.display()), 0o644, builtin.as_bytes());
-    deb = deb.file(
-        &format!("{}/modules.builtin.modinfo", modules.display()),
+    let deb = Deb::new("linux-image-small", "6.1.2").file(
+        &format!("boot/vmlinuz-{KERNEL}"),
         0o644,
-        b"squashfs.alias=fs-squashfs\0",
+        &noise(1 << 20),
     );
-    for (path, information) in [
-        ("kernel/drivers/block/loop.ko", "alias=block-major-7-*\0alias=devname:loop-control\0"),
-        ("kernel/fs/overlayfs/overlay.ko", "alias=fs-overlay\0"),
-        ("kernel/drivers/net/acme.ko", "alias=pci:v0000ACEDd*\0depends=bolts\0"),
-        ("kernel/lib/bolts.ko", "alias=symbol-of-bolts\0"),
-    ] {
-        let path = modules.join(path);
-        deb = deb.file(path.to_str().unwrap(), 0o644, &module(information.as_bytes()));
+    let modules = [
+        ("drivers/block/loop.ko", "alias=block-major-7-*\0alias=devname:loop-control\0"),
+        ("fs/overlayfs/overlay.ko", "alias=fs-overlay\0"),
+        ("drivers/net/acme.ko", "alias=pci:v0000ACEDd*\0depends=bolts\0"),
+        ("lib/bolts.ko", "alias=symbol-of-bolts\0"),
+    ];
+    with_modules(deb, &format!("usr/lib/modules/{KERNEL}"), &modules)
+}
+
+/// A package with those modules, and what a kernel's build writes beside them.
+pub fn with_modules(deb: Deb, folder: &str, modules: &[(&str, &str)]) -> Deb {
+    let mut deb = deb
+        .file(&format!("{folder}/modules.order"), 0o644, b"")
+        .file(&format!("{folder}/modules.builtin"), 0o644, b"kernel/fs/squashfs/squashfs.ko\n")
+        .file(&format!("{folder}/modules.builtin.modinfo"), 0o644, b"squashfs.alias=fs-squashfs\0");
+    for (path, information) in modules {
+        let path = format!("{folder}/kernel/{path}");
+        deb = deb.file(&path, 0o644, &module(information.as_bytes()));
     }
     deb
 }
 
 /// Bytes that do not compress, the same each time: a build of them takes long enough to be killed in.
-fn noise(length: usize) -> Vec<u8> {
+pub fn noise(length: usize) -> Vec<u8> {
     let mut state = 0x9e37_79b9_7f4a_7c15_u64;
     let mut next = || {
         // Xorshift (Marsaglia 2003).

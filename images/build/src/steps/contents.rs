@@ -14,7 +14,6 @@ use crate::error::Error;
 use crate::execute::Context;
 use crate::lock::LOADERS;
 use crate::plan::{Step, Target};
-use crate::sources::distribution;
 
 /// How modules may be compressed in their package; in images they are not.
 const COMPRESSED: [&str; 3] = [".xz", ".zst", ".gz"];
@@ -65,16 +64,11 @@ fn listing(context: &Context<'_>, layers: &[Layer]) -> Result<Listing, Error> {
     Ok(Listing::of_image(&context.store.blob_path(&image.digest), &image.media_type)?)
 }
 
-/// The contents of an image of files that come from the packages of `image` in the lock, where there is just one of them.
+/// The contents of an image of files that come from the packages of `image` in the lock.
 fn of_package(context: &Context<'_>, image: &str, listing: Listing) -> Result<Contents, Error> {
     let packages = packages(context, image)?;
-    let [only] = &packages[..] else {
-        return Ok(files(listing, whose(context), packages, |_| None));
-    };
-    let (tree, name) = (tree::files(context, image)?, only.name.clone());
-    let mut there = BTreeSet::new();
-    walk(&tree, "", &mut there)?;
-    Ok(files(listing, whose(context), packages, |path| there.contains(path).then(|| name.clone())))
+    let owners = owners(context, image)?;
+    Ok(files(listing, whose(context), packages, |path| owners.get(merged(path)).cloned()))
 }
 
 /// The packages of `image` in the lock, as they say of themselves.
@@ -117,14 +111,17 @@ fn with_modules(
         return Ok(contents);
     }
     let kernel = packages(context, "kernel")?;
-    let Some(name) = kernel.first().map(|package| package.name.clone()) else {
-        return Ok(contents);
-    };
+    // A kernel has each module once, and a step may have put it elsewhere.
+    let owners: BTreeMap<String, String> = owners(context, "kernel")?
+        .into_iter()
+        .filter_map(|(path, package)| Some((path.rsplit_once('/')?.1.to_owned(), package)))
+        .collect();
     for file in contents.files.iter_mut().filter(|file| file.package.is_none()) {
         let path = Path::new(&file.path);
         let module = path.extension().is_some_and(|ending| ending == "ko");
         if module && places.iter().any(|place| path.starts_with(place)) {
-            file.package = Some(name.clone());
+            let name = path.file_name().unwrap_or_default().to_string_lossy();
+            file.package = owners.get(&*name).cloned();
         }
     }
     contents.packages.extend(kernel);
@@ -133,7 +130,35 @@ fn with_modules(
     Ok(contents)
 }
 
-/// The names of what is in a tree, without the ends that say how a module is compressed.
+/// Which of an image's packages each file is from: the names of packages by the names of files.
+fn owners(context: &Context<'_>, image: &str) -> Result<BTreeMap<String, String>, Error> {
+    let locked = context.lock.steps(image).concat().concat();
+    let mut owners = BTreeMap::new();
+    let mut owned = |path: &str, package: &LockedPackage| {
+        let plain = COMPRESSED.iter().find_map(|end| path.strip_suffix(end)).unwrap_or(path);
+        owners.insert(merged(plain).to_owned(), package.name.clone());
+    };
+    if let [only] = locked[..] {
+        // All that was unpacked is its.
+        let mut there = BTreeSet::new();
+        walk(&tree::files(context, image)?, "", &mut there)?;
+        there.iter().for_each(|path| owned(path, only));
+        return Ok(owners);
+    }
+    for package in locked {
+        for path in overboot_rootfs::paths(&context.package_file(package)?)? {
+            owned(path.trim_start_matches('/'), package);
+        }
+    }
+    Ok(owners)
+}
+
+/// A path as it is also told with the folders at the top merged into `usr`: packages of some releases say `lib/modules`.
+fn merged(path: &str) -> &str {
+    path.strip_prefix("usr/").unwrap_or(path)
+}
+
+/// The names of what is in a tree.
 fn walk(folder: &Path, prefix: &str, there: &mut BTreeSet<String>) -> Result<(), Error> {
     for entry in fs_err::read_dir(folder).map_err(Error::io("read", folder))? {
         let entry = entry.map_err(Error::io("read", folder))?;
@@ -142,8 +167,7 @@ fn walk(folder: &Path, prefix: &str, there: &mut BTreeSet<String>) -> Result<(),
         if entry.file_type().map_err(Error::io("read", folder))?.is_dir() {
             walk(&entry.path(), &format!("{path}/"), there)?;
         } else {
-            let plain = COMPRESSED.iter().find_map(|end| path.strip_suffix(end));
-            there.insert(plain.unwrap_or(&path).to_owned());
+            there.insert(path);
         }
     }
     Ok(())
@@ -182,8 +206,8 @@ fn below(context: &Context<'_>, step: &Step, name: &str) -> Result<(Contents, Be
 }
 
 fn whose(context: &Context<'_>) -> Distribution {
-    let suite = &context.recipe.archive.suite;
-    Distribution { id: distribution(suite).to_owned(), codename: suite.clone() }
+    let archive = &context.recipe.archive;
+    Distribution { id: archive.distribution.id().to_owned(), codename: archive.suite.clone() }
 }
 
 /// The files of the image's packages, by `name=version`.
@@ -193,11 +217,11 @@ fn debs(context: &Context<'_>, step: &Step) -> BTreeMap<String, Deb> {
 }
 
 fn deb(package: &LockedPackage) -> Deb {
-    let (suite, url) = match &package.whence {
-        Whence::Archive { suite, .. } => (Some(suite.clone()), None),
-        Whence::Url { url } => (None, Some(url.clone())),
-        Whence::File { .. } => (None, None),
+    let (archive, suite, url) = match &package.whence {
+        Whence::Archive { archive, suite, .. } => (archive.clone(), Some(suite.clone()), None),
+        Whence::Url { url } => (None, None, Some(url.clone())),
+        Whence::File { .. } => (None, None, None),
     };
     // From which mirror it came is no part of the recipe.
-    Deb { sha256: package.sha256, size: package.size, suite, url }
+    Deb { sha256: package.sha256, size: package.size, suite, archive, url }
 }

@@ -1,6 +1,7 @@
 //! What is made from a package's files alone: kernel, modules, initrd, boot loaders.
 
 use std::collections::BTreeMap;
+use std::io::ErrorKind::NotFound;
 use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -109,7 +110,15 @@ pub(crate) fn loaders(context: &Context<'_>, step: &Step) -> Result<u64, Error> 
     let mut size = 0;
     for name in FILES {
         let path = tree.join(LOADERS_FOLDER).join(name);
-        let bytes = fs_err::read(&path).map_err(Error::io("find the boot loader", &path))?;
+        let bytes = match fs_err::read(&path) {
+            Ok(bytes) => bytes,
+            // Not every release has all of them; a client is then given the next best one.
+            Err(error) if error.kind() == NotFound && !layers.is_empty() => {
+                context.log(&step.target)(&format!("the package {LOADERS} has no {name}"));
+                continue;
+            }
+            Err(error) => return Err(Error::io("find the boot loader", &path)(error)),
+        };
         let mut blob = context.store.blob_writer()?;
         blob.write_all(&bytes).map_err(Error::io("store", &path))?;
         let layer = Layer::new(&media_type(&step.target, "loader"), blob.commit()?);

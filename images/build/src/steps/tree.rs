@@ -8,12 +8,12 @@ use overboot_recipe::{Provisioner, Sudo};
 use overboot_rootfs::{Filters, Package, Root, identity, install, layered, provision, upper};
 
 use super::kernel;
+use crate::apt::{apt_preferences, apt_sources, image_keys};
 use crate::containers;
 use crate::error::Error;
 use crate::execute::Context;
 use crate::lock::LOADERS;
 use crate::plan::{Target, tree_key};
-use crate::sources::{apt_sources, keys_in_image};
 use crate::transactions::{Transaction, starts_from_packages, transactions};
 
 /// What the file beside a tree is called that says how many entries it has.
@@ -49,11 +49,16 @@ pub(crate) fn base(context: &Context<'_>, name: &str) -> Result<PathBuf, Error> 
 
 /// Tells apt on the node where packages come from.
 fn apt(context: &Context<'_>, root: &Root) -> Result<(), Error> {
-    if let Some(keyring) = &context.recipe.archive.keyring {
+    for (keyring, to) in image_keys(context.recipe) {
         let path = context.project.folder().join(keyring);
         let keys = fs_err::read(&path).map_err(Error::io("read", &path))?;
-        root.write(keys_in_image(keyring), 0o644, &keys)?;
+        root.write(to, 0o644, &keys)?;
         context.unchanged(keyring)?;
+    }
+    let preferences = apt_preferences(context.recipe, context.lock);
+    if !preferences.is_empty() {
+        // apt reads only files whose names have no dot, or end with `.pref` (apt_preferences(5)).
+        root.write("etc/apt/preferences.d/overboot.pref", 0o644, preferences.as_bytes())?;
     }
     let sources = apt_sources(context.recipe);
     Ok(root.write("etc/apt/sources.list.d/overboot.sources", 0o644, sources.as_bytes())?)

@@ -1,12 +1,16 @@
-//! Project, archive, kernel, slots.
+//! Project, main archive, kernel, slots.
 
 use std::collections::BTreeMap;
 
 use toml::Spanned;
 
 use super::Check;
+use crate::archive::{Archive, ArchivePlaces, Distribution, Place};
 use crate::manifest;
-use crate::recipe::{Archive, Kernel, Project, Slot};
+use crate::recipe::{Kernel, Project, Slot};
+
+/// Debian's names of the architectures that images may be for; the first, where none is named.
+pub(super) const ARCHITECTURES: [(&str, &str); 2] = [("amd64", "amd64"), ("arm64", "arm64")];
 
 /// The longest command line that a recipe may ask for: half of what a kernel takes (`COMMAND_LINE_SIZE`, 2048 on x86), since
 /// the boot server has words to add.
@@ -33,36 +37,63 @@ impl Check<'_> {
         }
     }
 
-    pub(super) fn archive(&mut self, archive: &manifest::Archive) -> Archive {
-        let architecture = archive.architecture.as_ref().map_or("amd64", |given| {
-            self.choice("architecture", given, &[("amd64", "amd64"), ("arm64", "arm64")])
-        });
-        let components: Vec<String> = match &archive.components {
-            Some(given) => given.iter().map(|one| self.name("a component", one)).collect(),
-            None => vec!["main".to_owned()],
+    pub(super) fn architecture(&mut self, archive: &manifest::Archive) -> &'static str {
+        let given = archive.architecture.as_ref();
+        given.map_or(ARCHITECTURES[0].0, |given| self.choice("architecture", given, &ARCHITECTURES))
+    }
+
+    pub(super) fn archive(&mut self, archive: &manifest::Archive, architecture: &str) -> Archive {
+        let suite = self.name("a suite", &archive.suite);
+        let mirror = archive.mirror.as_ref().map(|given| self.url("mirror", given));
+        let distribution = Distribution::of(&suite, mirror.as_deref());
+        let components = archive.components.as_ref();
+        let place = |check: &Self, given: Option<&Spanned<String>>| {
+            given.map_or(Place(None), |given| check.place(given.span()))
         };
-        Archive {
-            suite: self.name("a suite", &archive.suite),
-            mirror: archive.mirror.as_ref().map(|given| self.url("mirror", given)),
-            components,
+        let mut checked = Archive {
+            extra_suites: archive
+                .extra_suites
+                .iter()
+                .map(|one| self.name("a suite", one))
+                .collect(),
+            components: match components {
+                Some(given) => given.iter().map(|one| self.name("a component", one)).collect(),
+                None => distribution.components().map(str::to_owned).collect(),
+            },
             architecture: architecture.to_owned(),
             updates: archive.updates.unwrap_or(true),
             security: archive.security.unwrap_or(true),
             keyring: archive.keyring.as_ref().map(|given| self.file(given, false)),
             proxy: archive.proxy.as_ref().map(|given| self.url("proxy", given)),
-        }
+            extra: Vec::new(),
+            pins: Vec::new(),
+            places: ArchivePlaces {
+                suite: self.place(archive.suite.span()),
+                mirror: place(self, archive.mirror.as_ref()),
+                keyring: place(self, archive.keyring.as_ref()),
+            },
+            suite,
+            mirror,
+            distribution,
+        };
+        self.extra_suites(&checked, &archive.extra_suites);
+        checked.extra = self.extra_archives(&checked, &archive.extra);
+        checked.pins = self.pins(&checked, archive);
+        checked
     }
 
     pub(super) fn kernel(
         &mut self,
         kernel: Option<&manifest::Kernel>,
-        architecture: &str,
+        archive: &Archive,
     ) -> Kernel {
         let package = kernel.and_then(|kernel| kernel.package.as_ref());
         let command_line = kernel.and_then(|kernel| kernel.cmdline.as_ref());
         Kernel {
-            package: package
-                .map_or_else(|| format!("linux-image-{architecture}"), |given| self.package(given)),
+            package: package.map_or_else(
+                || archive.distribution.kernel(&archive.architecture),
+                |given| self.package(given),
+            ),
             cmdline: command_line.map(|given| self.command_line(given)).unwrap_or_default(),
         }
     }

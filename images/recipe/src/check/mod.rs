@@ -1,12 +1,13 @@
 //! From what is written to what is meant: every mistake gets its place and its remedy.
 //!
 //! - [`values`]: one value at a time: names, paths, addresses, words, variables.
-//! - [`archive`]: project, archive, kernel, slots.
+//! - [`archive`]: project, main archive, kernel, slots; [`extra`]: extra archives and pins.
 //! - [`images`]: bases, overlays, initrds, modules: inheritance; boot sets.
 //! - [`provision`]: the steps of an image.
 //! - [`serve`]: what `overboot serve` does.
 
 mod archive;
+mod extra;
 mod images;
 mod provision;
 mod serve;
@@ -16,6 +17,7 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 use std::path::Path;
 
+use crate::archive::Place;
 use crate::diagnostic::Diagnostic;
 use crate::manifest;
 use crate::near::near;
@@ -64,16 +66,22 @@ impl Check<'_> {
         }
     }
 
+    /// Where something stands in the recipe.
+    fn place(&self, span: Range<usize>) -> Place {
+        Place(Diagnostic::at(self.path, self.text, Some(span), "").position)
+    }
+
     fn manifest(&mut self, manifest: &manifest::Manifest) -> Recipe {
-        let archive = self.archive(&manifest.archive);
-        self.vars.insert("arch".to_owned(), archive.architecture.clone());
-        self.define(&manifest.vars, &archive.architecture);
+        let architecture = self.architecture(&manifest.archive);
+        self.vars.insert("arch".to_owned(), architecture.to_owned());
+        self.define(&manifest.vars, architecture);
+        let archive = self.archive(&manifest.archive, architecture);
         let slots = self.slots(&manifest.slot);
         let images = self.images(manifest, &archive.architecture, &slots);
         Recipe {
             folder: self.folder.to_path_buf(),
             project: self.project(&manifest.project),
-            kernel: self.kernel(manifest.kernel.as_ref(), &archive.architecture),
+            kernel: self.kernel(manifest.kernel.as_ref(), &archive),
             modules: images.modules,
             initrds: images.initrds,
             bases: images.bases,

@@ -381,7 +381,7 @@ impl From<Error> for Trouble {
 
 /// The path from the root, with a leading `/`; `None` when it would lead out, or cannot stand in dpkg's database, which is
 /// UTF-8 (Debian Policy 10.10) and has one path a line.
-fn absolute(raw: &[u8]) -> Option<String> {
+pub(super) fn absolute(raw: &[u8]) -> Option<String> {
     let raw = std::str::from_utf8(raw).ok()?;
     let mut path = String::new();
     for part in raw.split('/') {
