@@ -133,7 +133,7 @@ impl Trial {
         let ssh_port = free_port()?;
         let mut config = MachineConfig::new(Boot::Network);
         config.memory_mib = self.memory_mib;
-        config.cpus = 2;
+        config.cpus = self.accel.processors();
         config.accel = self.accel;
         config.nics.push(Nic {
             mac: MAC.to_owned(),

@@ -16,6 +16,17 @@ pub enum Accel {
 }
 
 impl Accel {
+    /// How many processors a machine may well have. One where it is translated: Linux changes its own code while it runs, and with
+    /// two, QEMU 7.2 has been seen to let one processor meet a breakpoint of the other's that is gone before it is looked at
+    /// ("Oops: int3", in `kmem_cache_alloc`).
+    #[must_use]
+    pub fn processors(self) -> u32 {
+        match self {
+            Self::Kvm => 2,
+            Self::Tcg => 1,
+        }
+    }
+
     pub(crate) fn arguments(self) -> [&'static str; 4] {
         match self {
             Self::Kvm => ["-accel", "kvm", "-cpu", "max"],

@@ -76,7 +76,6 @@ fn boot(lan: &Lan, folder: &Path, dhcp: &str) -> Ipv4Addr {
 
     let mut config = MachineConfig::new(Boot::Network);
     config.memory_mib = 1536;
-    config.cpus = 2;
     config.nics.push(Nic { mac: MAC.into(), network: vm::Network::Tap { interface: lan.tap() } });
     // Without the card's own ROM, which is an iPXE already: OVMF's PXE is like any board's.
     let no_rom = "driver=virtio-net-pci,property=romfile,value=";
