@@ -163,9 +163,10 @@ impl Printer {
                 }
                 self.line(&event);
             }
-            Event::Updating { .. } | Event::Kept { .. } | Event::Unchanged { .. } => {
-                self.line(&event)
-            }
+            Event::Updating { .. }
+            | Event::Warned { .. }
+            | Event::Kept { .. }
+            | Event::Unchanged { .. } => self.line(&event),
         }
     }
 
@@ -229,6 +230,7 @@ fn line(event: &Event) -> Option<String> {
         }
         Event::FetchingImage { image, bytes } => format!("  {image:<24} {}", size(*bytes)),
         Event::Started { target, why } => format!("  {target:<24} {}", why.join("; ")),
+        Event::Warned { target, line } => format!("  {target:<24} warning: {line}"),
         Event::Finished { target, milliseconds, size: bytes } => {
             let took = seconds(*milliseconds);
             format!("  {target:<24} done in {took:>7} {:>9}", size(*bytes))

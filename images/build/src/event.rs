@@ -53,6 +53,13 @@ pub enum Event {
         /// The line.
         line: String,
     },
+    /// Something in a step is not as its recipe may have meant it; it goes on.
+    Warned {
+        /// Its target.
+        target: String,
+        /// What, with the place in the recipe.
+        line: String,
+    },
     /// A step is done.
     Finished {
         /// Its target.

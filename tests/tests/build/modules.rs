@@ -60,7 +60,11 @@ to = "/opt/drivers"
     // The layer beneath lacks what the overlay brings.
     let recipe = recipe.replace("include = [\"kernel/**\"]", "include = [\"loop\"]");
     small.project.write_recipe(&recipe);
-    small.project.succeed(&["build"]);
+    let built = small.project.run(&["build"]);
+    let said = String::from_utf8_lossy(&built.stderr).into_owned();
+    crate::project::succeeded(&built);
+    let warned = said.lines().find(|line| line.contains("matches no-such-module")).unwrap();
+    assert!(warned.contains("warning: ") && warned.contains("overboot.toml:"), "{warned}");
 
     let copies = paths(&small, "overlay/copies");
     let copied: Vec<&str> =
@@ -111,6 +115,7 @@ to = "/opt/drivers"
         .write_recipe(&recipe.replace("\"overlay\", \"no-such", "\"none-such\", \"no-such"));
     let said = small.project.fail(&["build", "overlay/drivers"]);
     assert!(said.contains("no module of the kernel") && said.contains("none-such"), "{said}");
+    assert!(said.contains("overboot.toml:"), "{said}");
 }
 
 #[test]

@@ -17,6 +17,7 @@ use super::artifact::{Made, media_type, publish, publish_layers};
 use super::image::{options, time};
 use super::tree::{self, gone};
 use crate::error::Error;
+use crate::event::Event;
 use crate::execute::Context;
 use crate::lock::LOADERS;
 use crate::plan::{Step, Target};
@@ -147,9 +148,11 @@ pub(crate) fn provide(
     let found = layer::layer(&kernel, &spec)?;
     warn(context, target, &found.unmatched);
     if found.unmatched.len() == include.len() {
+        let place = include.first().and_then(|pattern| context.recipe.locate(pattern));
         return Err(Error::told(
             format!(
-                "no module of the kernel {} matches {}",
+                "{}no module of the kernel {} matches {}",
+                place.unwrap_or_default(),
                 kernel.kernel().version(),
                 include.join(", ")
             ),
@@ -226,6 +229,8 @@ fn made(context: &Context<'_>) -> Made {
 /// A pattern may well match nothing in one kernel and something in the next; it is no error, and no secret.
 fn warn(context: &Context<'_>, target: &Target, unmatched: &[String]) {
     for pattern in unmatched {
-        context.log(target)(&format!("no module of this kernel matches {pattern}"));
+        let place = context.recipe.locate(pattern).unwrap_or_default();
+        let line = format!("{place}no module of this kernel matches {pattern}");
+        (context.progress)(Event::Warned { target: target.to_string(), line });
     }
 }
