@@ -26,9 +26,10 @@ fn main() {
         println!("cargo::rerun-if-changed={}", folder.display());
         hash(&folder, &mut hasher);
     }
-    for folder in ["src/steps", "src/transactions.rs"].map(|path| Path::new(&here).join(path)) {
-        println!("cargo::rerun-if-changed={}", folder.display());
-        hash(&folder, &mut hasher);
+    let own = ["src/steps", "src/containers.rs", "src/transactions.rs"];
+    for path in own.map(|path| Path::new(&here).join(path)) {
+        println!("cargo::rerun-if-changed={}", path.display());
+        hash(&path, &mut hasher);
     }
     println!("cargo::rustc-env=OVERBOOT_MAKER={}", hasher.finish().short());
 }
