@@ -290,6 +290,7 @@ fn modules_have_patterns_and_a_place() {
     insta::assert_snapshot!(refused(files, "modules = [\"/lib/modules\"]"));
     insta::assert_snapshot!(refused(files, "modules = [\"loop\"]\nto = \"opt/drivers\""));
     insta::assert_snapshot!(refused(files, "files = \"provision/base\"\nto = \"/opt\""));
+    assert!(refused(files, "modules = []").contains("this step names no modules"));
     let recipe = load(|text| {
         text.replace(files, "modules = [\"kernel/drivers/char/ipmi/**\"]\nto = \"/opt/drivers\"")
     });

@@ -73,6 +73,14 @@ impl Check<'_> {
             let to = given.to.as_ref().and_then(|to| self.in_image(to, "/opt/drivers"));
             kinds.push(Provisioner::Modules { include: self.patterns(modules), to });
             takes_to = true;
+            if modules.is_empty() {
+                let message = "this step names no modules".to_owned();
+                self.wrong(
+                    step.span(),
+                    message,
+                    "write modules = [\"kernel/drivers/char/ipmi/**\"]",
+                );
+            }
         }
         if let Some(users) = &given.users {
             kinds.push(Provisioner::Users(users.iter().map(|user| self.user(user)).collect()));
