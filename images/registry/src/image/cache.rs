@@ -35,9 +35,7 @@ impl Cache {
         let Ok(file) = File::open(&path) else { return Ok(false) };
         let (found, size) = Digest::of_reader(file).map_err(Error::file("read", &path))?;
         if found == blob.digest && size == blob.size {
-            // So that it counts as used; where that fails, it goes a little earlier.
-            let file = OpenOptions::new().append(true).open(&path);
-            let _ = file.and_then(|file| file.set_modified(SystemTime::now()));
+            touch(&path);
             return Ok(true);
         }
         std::fs::remove_file(&path).map_err(Error::file("remove", &path))?;
@@ -71,7 +69,11 @@ impl Cache {
         let Ok(file) = File::open(&path) else { return Ok(None) };
         let mut bytes = Vec::new();
         file.take(LARGEST).read_to_end(&mut bytes).map_err(Error::file("read", &path))?;
-        Ok(Some(bytes).filter(|bytes| Digest::of(bytes) == digest))
+        if Digest::of(&bytes) != digest {
+            return Ok(None);
+        }
+        touch(&path);
+        Ok(Some(bytes))
     }
 
     /// Keeps a small file.
@@ -122,6 +124,12 @@ impl Cache {
             Err(error) => Err(error),
         }
     }
+}
+
+/// Has a file count as used; where that fails, it goes a little earlier.
+fn touch(path: &Path) {
+    let file = OpenOptions::new().append(true).open(path);
+    let _ = file.and_then(|file| file.set_modified(SystemTime::now()));
 }
 
 /// A file on its way, `HEX.partial`, ours alone while we have it.
