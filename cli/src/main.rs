@@ -72,6 +72,8 @@ enum Command {
     Rollback(commands::publish::RollbackArgs),
     Gc(commands::gc::Args),
     Schema(commands::schema::Args),
+    #[command(hide = true, name = overboot_build::ENTER)]
+    Sandbox(commands::sandbox::Args),
 }
 
 fn main() -> ExitCode {
@@ -111,5 +113,6 @@ fn run(cli: Cli, printer: &Printer) -> Result<ExitCode> {
         Command::Rollback(args) => commands::publish::rollback(&cli.global, &args, printer),
         Command::Gc(args) => commands::gc::run(&cli.global, &args, printer),
         Command::Schema(args) => commands::schema::run(&args, printer),
+        Command::Sandbox(args) => commands::sandbox::run(&args),
     }
 }

@@ -15,6 +15,7 @@ pub(crate) mod publish;
 pub(crate) mod pull;
 pub(crate) mod push;
 mod registry;
+pub(crate) mod sandbox;
 pub(crate) mod sbom;
 pub(crate) mod schema;
 pub(crate) mod serve;

@@ -10,6 +10,7 @@ use overboot_archive::Wanted;
 use overboot_digest::Digest;
 use overboot_pack::KernelModules;
 use overboot_recipe::{Lock, LockedPackage, Recipe, Whence};
+use overboot_rootfs::Network;
 use overboot_store::Store;
 
 use crate::error::Error;
@@ -17,7 +18,7 @@ use crate::event::Event;
 use crate::plan::{Given, Plan, Step, Target, plan};
 use crate::project::Project;
 use crate::signing::{self, Signer};
-use crate::{containers, contract, debs, inputs, sources, steps};
+use crate::{ansible, containers, contract, debs, inputs, sources, steps};
 
 /// How many packages are fetched at once.
 const FETCHES: std::num::NonZeroUsize = std::num::NonZeroUsize::new(8).unwrap();
@@ -91,6 +92,12 @@ impl Context<'_> {
         let read = Arc::new(read()?);
         *modules = Some(Arc::clone(&read));
         Ok(read)
+    }
+
+    /// The network of a step that asks for it, or of one that does not.
+    pub(crate) fn network(&self, asked: bool) -> Network<'_> {
+        let proxy = self.recipe.archive.proxy.as_deref();
+        if asked { Network::Host { proxy } } else { Network::None }
     }
 
     pub(crate) fn log<'s>(&'s self, target: &'s Target) -> impl Fn(&str) + Sync + 's {
@@ -235,6 +242,11 @@ fn carry_out(
             ),
             format!("build them on such a machine, or write architecture = \"{ARCHITECTURE}\""),
         ));
+    }
+    ansible::check(recipe, plan)?;
+    if let (true, Some(note)) = (project.options().offline, plan.notes.first()) {
+        let help = "leave out --offline, or `network = true` in the recipe";
+        return Err(Error::told(note.clone(), help));
     }
     let store = project.store()?;
     for step in plan.steps.iter().filter(|step| !step.runs()) {

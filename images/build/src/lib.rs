@@ -15,6 +15,7 @@
 //!
 //! Does not know how anything is shown to a person (that is told in [`Event`]s), nor the network beyond the archive's fetcher.
 
+mod ansible;
 mod apt;
 pub mod collect;
 mod containers;
@@ -35,6 +36,7 @@ mod steps;
 mod transactions;
 pub mod verify;
 
+pub use ansible::{ENTER, enter};
 pub use collect::{Garbage, Spare, collect};
 pub use error::Error;
 pub use event::Event;

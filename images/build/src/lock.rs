@@ -23,7 +23,7 @@ use crate::plan::Target;
 use crate::project::Project;
 use crate::sources::{self, ArchiveSources};
 use crate::transactions::{Packages, Transaction, transactions};
-use crate::{containers, inputs};
+use crate::{ansible, containers, inputs};
 
 /// The package that holds the network boot loaders.
 pub(crate) const LOADERS: &str = "ipxe";
@@ -42,7 +42,11 @@ fn wanted(project: &Project, recipe: &Recipe) -> Result<Digest, Error> {
         let asked = asked(&overlay.provision, false);
         (format!("overlay/{name}"), (None, Some(&overlay.base), asked))
     });
-    let images: BTreeMap<String, _> = bases.chain(overlays).collect();
+    let python = ansible::packages(recipe).map(|names| {
+        let wanted = Packages { names, ..Packages::default() };
+        (ansible::PYTHON.to_owned(), (None, None, (vec![wanted], Vec::new())))
+    });
+    let images: BTreeMap<String, _> = bases.chain(overlays).chain(python).collect();
     let debs = debs::state(project, recipe)?;
     let text = serde_json::to_vec(&(&recipe.archive, &recipe.kernel.package, images, debs));
     Ok(Digest::of(text.unwrap_or_default()))
@@ -130,6 +134,9 @@ pub fn lock(
         let below = chosen.there.get(&base).cloned().unwrap_or_default();
         let target = format!("overlay/{name}");
         chosen.image(&target, Variant::Custom, &overlay.provision, below)?;
+    }
+    if let Some(names) = ansible::packages(recipe) {
+        chosen.files(ansible::PYTHON, names)?;
     }
     chosen.kernel(&recipe.kernel.package)?;
     chosen.single(LOADERS, LOADERS)?;
@@ -452,6 +459,14 @@ impl<'u> Chosen<'u> {
 
     fn find(&self, target: &str, name: &str) -> Result<&'u Package, Error> {
         find(self.universe, name).map_err(|source| self.unresolved(target, source))
+    }
+
+    /// Packages and what they depend on: only their files are wanted.
+    fn files(&mut self, target: &str, install: Vec<String>) -> Result<(), Error> {
+        let packages = self.resolve(target, &Request { install, ..Request::default() })?;
+        let steps = vec![self.note(&[packages])];
+        self.images.insert(target.to_owned(), LockedImage { steps });
+        Ok(())
     }
 
     /// One package by itself: only its files are wanted.

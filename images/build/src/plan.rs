@@ -8,11 +8,11 @@ use overboot_digest::Digest;
 use overboot_recipe::{Lock, Provisioner, Recipe, Script};
 use overboot_record::Record;
 
-use crate::apt;
 use crate::error::Error;
 use crate::inputs::{Inputs, differences};
 use crate::lock::LOADERS;
 use crate::transactions::{Transaction, starts_from_packages, transactions};
+use crate::{ansible, apt};
 
 /// The code that makes images, digested by the build script: another maker may make another image from the same inputs.
 const MAKER: &str = env!("OVERBOOT_MAKER");
@@ -128,6 +128,8 @@ pub struct Plan {
     pub steps: Vec<Step>,
     /// Boot sets that will not be signed and so not be made, and why.
     pub left_out: Vec<String>,
+    /// What else is to be known of the steps that must run.
+    pub notes: Vec<String>,
 }
 
 impl Plan {
@@ -170,7 +172,7 @@ impl fmt::Display for Plan {
                 writeln!(f, "  {target:<24} {} {why}", if at == 0 { "build:" } else { "      " })?;
             }
         }
-        for line in &self.left_out {
+        for line in self.left_out.iter().chain(&self.notes) {
             writeln!(f, "  {line}")?;
         }
         Ok(())
@@ -180,6 +182,16 @@ impl fmt::Display for Plan {
 /// The key of the tree that a base or an overlay is packed from: the same tree may be packed in several ways.
 pub(crate) fn tree_key(recipe: &Recipe, lock: &Lock, given: &Given, target: &Target) -> Digest {
     Planner { recipe, lock, given, plan: Plan::default() }.tree_inputs(target).key()
+}
+
+/// The steps of a base or an overlay; none of anything else.
+pub(crate) fn steps_of<'r>(recipe: &'r Recipe, target: &Target) -> &'r [Provisioner] {
+    let steps = match target {
+        Target::Base(name) => recipe.bases.get(name).map(|base| &base.provision),
+        Target::Overlay(name) => recipe.overlays.get(name).map(|overlay| &overlay.provision),
+        _ => None,
+    };
+    steps.map_or(&[], Vec::as_slice)
 }
 
 /// Everything the recipe can build.
@@ -306,6 +318,11 @@ impl Planner<'_> {
             Some(_) if matches!(target, Target::Set(_)) => self.remade(&after),
             Some(_) => Vec::new(),
         };
+        if !why.is_empty() && steps_of(self.recipe, target).iter().any(Provisioner::network) {
+            self.plan.notes.push(format!(
+                "{target} uses the network: what it fetches there is not in the lock, and the image is another one when that has changed"
+            ));
+        }
         let target = target.clone();
         self.plan.steps.push(Step { target, key, why, only_base_changed, kept, after, inputs });
         Some(self.plan.steps.len() - 1)
@@ -344,33 +361,33 @@ impl Planner<'_> {
     /// What the tree of a base or overlay is made from.
     fn tree_inputs(&self, target: &Target) -> Inputs {
         let mut inputs = self.packages(&target.to_string());
-        let provision: &[Provisioner] = match target {
-            Target::Base(name) => match self.recipe.bases.get(name) {
-                Some(base) => {
+        match target {
+            Target::Base(name) => {
+                if let Some(base) = self.recipe.bases.get(name) {
                     inputs.set("variant", word(&base.variant));
                     inputs.set_digest("path filters", &(&base.path_exclude, &base.path_include));
                     // A base that starts from nothing has the sources that its steps bring.
                     if base.variant.has_packages() {
                         self.apt(&mut inputs);
                     }
-                    &base.provision
                 }
-                None => &[],
-            },
-            Target::Overlay(name) => match self.recipe.overlays.get(name) {
-                Some(overlay) => {
+            }
+            Target::Overlay(name) => {
+                if let Some(overlay) = self.recipe.overlays.get(name) {
                     let base = Target::Base(overlay.base.clone());
                     inputs.set(base.to_string(), self.tree_inputs(&base).key());
                     inputs.set_digest(
                         "path filters",
                         &(&overlay.path_exclude, &overlay.path_include),
                     );
-                    &overlay.provision
                 }
-                None => &[],
-            },
-            _ => &[],
-        };
+            }
+            _ => {}
+        }
+        let provision = steps_of(self.recipe, target);
+        if ansible::is_used(provision) {
+            inputs.set_digest("python", &self.packages(ansible::PYTHON).map());
+        }
         // The order of packages is an input too: it is the order of unpacking.
         inputs.set_digest(
             "package order",
@@ -413,6 +430,14 @@ impl Planner<'_> {
                 Transaction::Systemd(units) => {
                     inputs.set_digest(format!("step {at} systemd"), units)
                 }
+                Transaction::Ansible(ansible) => {
+                    let path = ansible.play.path().display();
+                    for read in &ansible.reads {
+                        let name = format!("step {at} ansible {path} reads {}", read.display());
+                        inputs.set(name, self.source(read));
+                    }
+                    inputs.set_digest(format!("step {at} ansible {path}"), ansible);
+                }
             }
         }
         inputs
@@ -423,6 +448,9 @@ impl Planner<'_> {
             .set(format!("step {at} {kind} {}", script.path.display()), self.source(&script.path));
         for (name, value) in &script.env {
             inputs.set(format!("step {at} {kind} {name}"), value);
+        }
+        if script.network {
+            inputs.set(format!("step {at} {kind} {} network", script.path.display()), "yes");
         }
     }
 

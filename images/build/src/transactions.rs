@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use overboot_oci::Reference;
-use overboot_recipe::{Deb, Provisioner, Recipe, Script, Systemd, User};
+use overboot_recipe::{Ansible, Deb, Provisioner, Recipe, Script, Systemd, User};
 use serde::Serialize;
 
 use crate::plan::Target;
@@ -31,6 +31,8 @@ pub(crate) enum Transaction<'a> {
     Users(&'a [User]),
     /// Units are switched on and off.
     Systemd(&'a Systemd),
+    /// A role or playbook of Ansible's is run.
+    Ansible(&'a Ansible),
 }
 
 /// Does an image start from a set of packages?
@@ -98,6 +100,10 @@ pub(crate) fn transactions(
                 found.push(Transaction::Systemd(units));
                 continue;
             }
+            Provisioner::Ansible(ansible) => {
+                found.push(Transaction::Ansible(ansible));
+                continue;
+            }
         };
         if !matches!(found.last(), Some(Transaction::Packages(_))) {
             found.push(Transaction::Packages(wanted.len()));
@@ -122,7 +128,7 @@ mod tests {
             names: vec![name.to_owned()],
             exclude: vec![format!("no-{name}")],
         };
-        let script = Script { path: "s".into(), env: BTreeMap::new() };
+        let script = Script { path: "s".into(), env: BTreeMap::new(), network: false };
         let provision = [packages("a"), packages("b"), Provisioner::Script(script), packages("c")];
         let (found, wanted) = transactions(&provision, true);
         assert!(matches!(

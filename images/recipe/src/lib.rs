@@ -24,7 +24,7 @@ pub use archive::{Archive, ArchivePlaces, Distribution, ExtraArchive, Pin, Pinne
 pub use diagnostic::{Diagnostic, Error};
 pub use lock::{Lock, LockedArchive, LockedContainer, LockedImage, LockedPackage, Whence};
 pub use near::near;
-pub use provisioner::{Deb, Provisioner, Script, Sudo, Systemd, User};
+pub use provisioner::{Ansible, Deb, Play, Provisioner, Script, Sudo, Systemd, User};
 pub use recipe::{
     Base, Compression, Initrd, Kernel, Modules, Overlay, Project, Recipe, Serve, ServeDhcp, Set,
     Slot, Variant,

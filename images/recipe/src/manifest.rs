@@ -308,6 +308,12 @@ pub(crate) struct Provisioner {
     /// A script of the project that runs on the building machine, as whoever builds, with the root's path as its argument.
     #[schemars(with = "Option<String>")]
     pub(crate) host_script: Option<Spanned<String>>,
+    /// A role or playbook of Ansible's, which the `ansible` of the building machine runs in the root.
+    pub(crate) ansible: Option<Ansible>,
+    /// With `script` or `ansible`: it may use the building machine's network. What it fetches there is in no lock, so that the
+    /// image is another one when that has changed.
+    #[schemars(with = "Option<bool>")]
+    pub(crate) network: Option<Spanned<bool>>,
     /// With `script` or `host-script`: variables of its environment.
     #[serde(default)]
     #[schemars(with = "BTreeMap<String, String>")]
@@ -347,6 +353,30 @@ pub(crate) struct Deb {
     /// One that is not shipped: see `[slot.NAME]`.
     #[schemars(with = "Option<String>")]
     pub(crate) slot: Option<Spanned<String>>,
+}
+
+/// A role or a playbook: one of `role` and `playbook`.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub(crate) struct Ansible {
+    /// The folder of a role, such as `roles/overlay/raid`.
+    #[schemars(with = "Option<String>")]
+    pub(crate) role: Option<Spanned<String>>,
+    /// A playbook whose plays are for `hosts: all`.
+    #[schemars(with = "Option<String>")]
+    pub(crate) playbook: Option<Spanned<String>>,
+    /// Files of variables, such as `vars/raid.yml`; of two that set the same one, the later one's holds.
+    #[serde(default)]
+    #[schemars(with = "Vec<String>")]
+    pub(crate) vars: Vec<Spanned<String>>,
+    /// Variables, stronger than all others.
+    #[serde(default)]
+    #[schemars(with = "BTreeMap<String, serde_json::Value>")]
+    pub(crate) extra_vars: BTreeMap<Spanned<String>, Spanned<toml::Value>>,
+    /// Further files and folders of the project that it reads, such as roles that it depends on.
+    #[serde(default)]
+    #[schemars(with = "Vec<String>")]
+    pub(crate) reads: Vec<Spanned<String>>,
 }
 
 /// What is done about units, in this order.

@@ -46,22 +46,35 @@ pub enum Provisioner {
     Users(Vec<User>),
     /// Units of systemd.
     Systemd(Systemd),
+    /// A role or playbook of Ansible's.
+    Ansible(Ansible),
 }
 
 impl Provisioner {
-    /// The file or folder of the project that it reads.
+    /// The files and folders of the project that it reads.
     #[must_use]
-    pub fn source(&self) -> Option<&Path> {
+    pub fn sources(&self) -> Vec<&Path> {
         match self {
-            Self::Files(path) => Some(path),
-            Self::Script(script) | Self::HostScript(script) => Some(&script.path),
+            Self::Files(path) => vec![path],
+            Self::Script(script) | Self::HostScript(script) => vec![&script.path],
+            Self::Ansible(ansible) => ansible.reads.iter().map(PathBuf::as_path).collect(),
             Self::Packages { .. }
             | Self::Debs { .. }
             | Self::Slots(_)
             | Self::Container(_)
             | Self::Modules { .. }
             | Self::Users(_)
-            | Self::Systemd(_) => None,
+            | Self::Systemd(_) => Vec::new(),
+        }
+    }
+
+    /// May it use the network?
+    #[must_use]
+    pub fn network(&self) -> bool {
+        match self {
+            Self::Script(script) => script.network,
+            Self::Ansible(ansible) => ansible.network,
+            _ => false,
         }
     }
 }
@@ -107,6 +120,43 @@ pub struct Script {
     pub path: PathBuf,
     /// Variables that it gets besides the usual ones.
     pub env: BTreeMap<String, String>,
+    /// May it use the building machine's network?
+    pub network: bool,
+}
+
+/// A role or playbook of Ansible's.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Ansible {
+    /// Which one.
+    pub play: Play,
+    /// Files of variables; the later one's hold.
+    pub vars: Vec<PathBuf>,
+    /// Variables, stronger than all others.
+    pub extra_vars: BTreeMap<String, serde_json::Value>,
+    /// Everything of the project that it sees: files and folders.
+    pub reads: Vec<PathBuf>,
+    /// May it use the building machine's network?
+    pub network: bool,
+}
+
+/// What Ansible runs.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Play {
+    /// The folder of a role.
+    Role(PathBuf),
+    /// A playbook.
+    Playbook(PathBuf),
+}
+
+impl Play {
+    /// Where it is in the project.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        match self {
+            Self::Role(path) | Self::Playbook(path) => path,
+        }
+    }
 }
 
 /// What is done about units, in this order.

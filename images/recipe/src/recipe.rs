@@ -78,7 +78,7 @@ impl Recipe {
 impl Recipe {
     /// The files and folders of the project that go into images, as the recipe names them: relative to its folder.
     pub fn sources(&self) -> impl Iterator<Item = &Path> {
-        let provisioned = self.steps().filter_map(Provisioner::source);
+        let provisioned = self.steps().flat_map(Provisioner::sources);
         let extra = self.archive.extra.iter().map(|extra| &extra.keyring);
         let keys = self.archive.keyring.iter().chain(extra).map(PathBuf::as_path);
         keys.chain(provisioned)

@@ -263,6 +263,55 @@ fn a_step_does_one_thing() {
     ));
 }
 
+/// A project with one step, and these files.
+fn step(step: &str, files: &[&str]) -> Result<Recipe, String> {
+    let folder = tempfile::tempdir().unwrap();
+    for file in files {
+        let path = folder.path().join(file);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, "").unwrap();
+    }
+    let text = format!(
+        "[project]\nname = \"x\"\n[archive]\nsuite = \"trixie\"\n[base.base]\n[[base.base.provision]]\n{step}\n"
+    );
+    std::fs::write(folder.path().join(Recipe::FILE), text).unwrap();
+    Recipe::load(folder.path())
+        .map_err(|error| error.to_string().replace(&folder.path().display().to_string(), "PROJECT"))
+}
+
+#[test]
+fn what_ansible_reads_is_what_the_step_names() {
+    let reads = |text: &str, files: &[&str]| {
+        let recipe = step(text, files).unwrap();
+        let sources = recipe.sources().map(|path| path.to_str().unwrap().to_owned());
+        sources.collect::<Vec<_>>()
+    };
+    let role =
+        ["roles/overlay/raid/tasks/main.yml", "vars/raid.yml", "roles/common/tasks/main.yml"];
+    let text = r#"ansible = { role = "roles/overlay/raid", vars = ["vars/raid.yml"], reads = ["roles/common"] }"#;
+    assert_eq!(reads(text, &role), ["roles/common", "roles/overlay/raid", "vars/raid.yml"]);
+    let beside = ["site.yml", "roles/x/tasks/main.yml", "templates/x", "keys/boot-set.key"];
+    let text = r#"ansible = { playbook = "site.yml", extra-vars = { arch = "${arch}", list = [1, true] } }"#;
+    assert_eq!(reads(text, &beside), ["roles", "site.yml", "templates"]);
+    let recipe = step(text, &beside).unwrap();
+    let Provisioner::Ansible(ansible) = &recipe.bases["base"].provision[0] else { panic!() };
+    let variables = serde_json::to_string(&ansible.extra_vars).unwrap();
+    assert_eq!(variables, r#"{"arch":"amd64","list":[1,true]}"#);
+    let text = r#"ansible = { playbook = "plays/site.yml", vars = ["plays/vars.yml"] }"#;
+    assert_eq!(reads(text, &["plays/site.yml", "plays/vars.yml"]), ["plays"]);
+}
+
+#[test]
+fn a_role_that_is_none_is_pointed_at() {
+    let files = ["roles/raid/tasks/main.yml", "roles/empty/tasks/other.yml", "x.sh"];
+    let said = |text: &str| step(text, &files).unwrap_err();
+    insta::assert_snapshot!(said(r#"ansible = { role = "roles/empty" }"#));
+    insta::assert_snapshot!(said(r#"ansible = { role = "roles/raid/tasks/main.yml" }"#));
+    insta::assert_snapshot!(said(r#"ansible = { role = "roles/raid", playbook = "x.yml" }"#));
+    insta::assert_snapshot!(said(r#"ansible = { role = "roles/raid", vars = ["vars/raid.yml"] }"#));
+    insta::assert_snapshot!(said("host-script = \"x.sh\"\nnetwork = true"));
+}
+
 #[test]
 fn container_images_are_named_so_that_they_can_be_found() {
     let files = "files = \"provision/base\"";

@@ -15,6 +15,8 @@ const TEMPORARY: &str = "var/lib/dpkg/tmp.ci";
 /// A policy that no service is started (`invoke-rc.d`'s policy-rc.d interface: 101, "action forbidden").
 const POLICY: &str = "usr/sbin/policy-rc.d";
 
+const FORBIDDEN: &[u8] = b"#!/bin/sh\nexit 101\n";
+
 /// Runs the preinst scripts of packages that have one (Debian Policy 6.5: `preinst install`).
 pub(crate) fn preinst(
     root: &Root,
@@ -54,10 +56,6 @@ pub(crate) fn preinst(
 
 /// Has dpkg configure whatever is unpacked, and run the triggers that are due.
 pub(crate) fn configure(root: &Root, sandbox: &Sandbox, log: Log<'_>) -> Result<(), Error> {
-    let ours = !root.exists(POLICY);
-    if ours {
-        root.write(POLICY, 0o755, b"#!/bin/sh\nexit 101\n")?;
-    }
     // The tree is not used before it is whole, so nothing has to be on the disk now.
     let arguments = [
         "--force-unsafe-io",
@@ -67,11 +65,26 @@ pub(crate) fn configure(root: &Root, sandbox: &Sandbox, log: Log<'_>) -> Result<
         "--configure",
         "-a",
     ];
-    let ran = sandbox.run("dpkg --configure", "dpkg", &arguments, log);
+    without_starting_services(root, || {
+        sandbox.run("dpkg --configure", "dpkg", &arguments, log).map(drop)
+    })
+}
+
+/// Does something in the tree that may install packages, whose services are not started then.
+pub(crate) fn without_starting_services<T>(
+    root: &Root,
+    work: impl FnOnce() -> Result<T, Error>,
+) -> Result<T, Error> {
+    let ours = !root.exists(POLICY);
     if ours {
+        root.write(POLICY, 0o755, FORBIDDEN)?;
+    }
+    let done = work();
+    // What was put in its place meanwhile is somebody else's.
+    if ours && root.exists(POLICY) && root.read(POLICY)? == FORBIDDEN {
         root.remove(POLICY)?;
     }
-    ran.map(drop)
+    done
 }
 
 /// Is everybody installed?

@@ -87,6 +87,29 @@ pub enum Error {
         /// The end of what it printed.
         tail: String,
     },
+    /// A task of Ansible's failed.
+    #[error("{place}: the task \"{task}\" failed:\n{}{help}", indent(.message))]
+    Task {
+        /// Where it is written.
+        place: String,
+        /// Its name.
+        task: String,
+        /// What it said.
+        message: String,
+        /// What to do, where that is known.
+        help: &'static str,
+    },
+    /// Ansible ended well, and did nothing in the tree.
+    #[error(
+        "{} did nothing in the image\n  help: its plays must be for it: `hosts: all`", .0.display()
+    )]
+    NotReached(PathBuf),
+    /// Ansible is needed, and cannot be run.
+    #[error("{why}\n  help: install Debian's package: apt-get install ansible")]
+    NoAnsible {
+        /// Why not.
+        why: String,
+    },
     /// dpkg was content, and yet packages are not installed.
     #[error("after configuring, these packages are not fully installed: {}", .0.join(", "))]
     Unconfigured(Vec<String>),

@@ -5,7 +5,7 @@
 //! - [`Root`]: a tree on disk; whatever path is asked of it, nothing outside of the tree is touched.
 //! - [`install`]: a set of packages into a tree: unpacked natively, configured by the tree's own dpkg.
 //! - [`container`]: the layers of a container image into a tree.
-//! - [`provision`]: files, scripts, users.
+//! - [`provision`]: files, scripts, users; [`ansible`](mod@ansible): roles and playbooks.
 //! - [`identity`]: what one machine may not share with another, and what only the build left behind, is removed.
 //! - [`layered`]: a tree on top of another (overlayfs in a mount namespace of its own).
 //! - [`upper`]: from what is in that tree then to what an overlay is: what changed, and no more.
@@ -14,6 +14,7 @@
 //! Does not know: where packages come from, which are wanted, how a tree is packed, recipes.
 
 mod accounts;
+pub mod ansible;
 mod configure;
 pub mod container;
 mod dpkg;
@@ -22,6 +23,7 @@ mod filters;
 pub mod identity;
 mod install;
 pub mod layered;
+mod network;
 pub mod provision;
 mod root;
 mod run;
@@ -33,6 +35,7 @@ pub mod upper;
 pub use error::Error;
 pub use filters::Filters;
 pub use install::{Package, install, skeleton};
+pub use network::Network;
 pub use root::{Root, remove_tree};
 pub use run::Output;
 pub use sandbox::Sandbox;

@@ -1,16 +1,17 @@
 //! What a recipe does to a tree besides installing packages.
 
 use std::collections::BTreeMap;
+use std::fs::Metadata;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::Command;
 
-use crate::Log;
 use crate::error::Error;
+use crate::network::Network;
 use crate::root::{self, Attributes, Parents, Root};
-use crate::run;
 use crate::sandbox::Sandbox;
+use crate::{Log, configure, run};
 
 /// Lays the host's folder `source` over the tree. Everything in it becomes root's; folders and whatever may be executed get
 /// mode 0755, other files 0644, whatever the host's umask made of them: what a version control system keeps, and no more.
@@ -18,16 +19,28 @@ use crate::sandbox::Sandbox;
 /// # Errors
 /// Something cannot be read or written, or is neither a file, a folder nor a symbolic link.
 pub fn files(root: &Root, source: &Path, epoch: u64) -> Result<(), Error> {
-    let mut parents = Parents::default();
-    let mtime = i64::try_from(epoch).unwrap_or(0);
-    lay(root, source, Path::new(""), mtime, &mut parents)
+    lay(root, source, Path::new(""), epoch, &mut Parents::default())
+}
+
+/// Puts the host's file or folder `source` at `at`, as [`files`] does with what is in a folder.
+///
+/// # Errors
+/// As [`files`].
+pub(crate) fn copy(root: &Root, source: &Path, at: &Path, epoch: u64) -> Result<(), Error> {
+    let metadata = fs_err::metadata(source).map_err(Error::io("read", source))?;
+    if metadata.is_dir() {
+        root.make_folder(at)?;
+        lay(root, source, at, epoch, &mut Parents::default())
+    } else {
+        entry(root, source, at, &metadata, epoch, &mut Parents::default())
+    }
 }
 
 fn lay(
     root: &Root,
     source: &Path,
     at: &Path,
-    mtime: i64,
+    epoch: u64,
     parents: &mut Parents,
 ) -> Result<(), Error> {
     let mut names: Vec<_> = fs_err::read_dir(source)
@@ -37,36 +50,44 @@ fn lay(
     for name in names {
         let (from, to) = (source.join(&name), at.join(&name));
         let metadata = fs_err::symlink_metadata(&from).map_err(Error::io("read", &from))?;
-        let kind = metadata.file_type();
-        if kind.is_dir() {
+        if metadata.is_dir() {
             // A folder that is there keeps its mode and owner.
             root.make_folder(&to)?;
-            lay(root, &from, &to, mtime, parents)?;
-            continue;
+            lay(root, &from, &to, epoch, parents)?;
+        } else {
+            entry(root, &from, &to, &metadata, epoch, parents)?;
         }
-        let place = parents.place(root, &to)?;
-        let write = || -> std::io::Result<()> {
-            root::remove(&place)?;
-            let executable = metadata.permissions().mode() & 0o111 != 0;
-            let mode = if executable { 0o755 } else { 0o644 };
-            if kind.is_symlink() {
-                let target = fs_err::read_link(&from)?;
-                root::symlink(&place, target.as_os_str().as_bytes())?;
-            } else if kind.is_file() {
-                let mut file = root::create(&place)?;
-                std::io::copy(&mut fs_err::File::open(&from)?, &mut file)?;
-            } else {
-                return Err(std::io::Error::other("it is neither a file, a folder nor a link"));
-            }
-            root::set_attributes(
-                &place,
-                kind.is_symlink(),
-                Attributes { mode, uid: 0, gid: 0, mtime },
-            )
-        };
-        write().map_err(Error::io("lay over the tree", &from))?;
     }
     Ok(())
+}
+
+fn entry(
+    root: &Root,
+    from: &Path,
+    to: &Path,
+    metadata: &Metadata,
+    epoch: u64,
+    parents: &mut Parents,
+) -> Result<(), Error> {
+    let kind = metadata.file_type();
+    let place = parents.place(root, to)?;
+    let write = || -> std::io::Result<()> {
+        root::remove(&place)?;
+        let executable = metadata.permissions().mode() & 0o111 != 0;
+        let mode = if executable { 0o755 } else { 0o644 };
+        if kind.is_symlink() {
+            let target = fs_err::read_link(from)?;
+            root::symlink(&place, target.as_os_str().as_bytes())?;
+        } else if kind.is_file() {
+            let mut file = root::create(&place)?;
+            std::io::copy(&mut fs_err::File::open(from)?, &mut file)?;
+        } else {
+            return Err(std::io::Error::other("it is neither a file, a folder nor a link"));
+        }
+        let mtime = i64::try_from(epoch).unwrap_or(0);
+        root::set_attributes(&place, kind.is_symlink(), Attributes { mode, uid: 0, gid: 0, mtime })
+    };
+    write().map_err(Error::io("lay over the tree", from))
 }
 
 /// Puts the host's file `source` at `to`, as a program of root's.
@@ -101,7 +122,7 @@ pub fn put(
 }
 
 /// Runs the host's file `script` inside the tree, by its own `#!` line, whatever its mode on this host, with the variables
-/// `env` besides the sandbox's.
+/// `env` besides the sandbox's, and in this network.
 ///
 /// # Errors
 /// It cannot be read or run, or ends otherwise than with 0.
@@ -109,14 +130,20 @@ pub fn script(
     root: &Root,
     script: &Path,
     env: &BTreeMap<String, String>,
+    network: Network<'_>,
     epoch: u64,
     log: Log<'_>,
 ) -> Result<(), Error> {
     let contents = fs_err::read(script).map_err(Error::io("read", script))?;
     let sandbox = Sandbox::new(root.path(), epoch).with_file("provision", contents);
+    let sandbox = network.around(sandbox);
     let sandbox =
         env.iter().fold(sandbox, |sandbox, (name, value)| sandbox.with_variable(name, value));
-    sandbox.run(&script.display().to_string(), "/run/provision", &[], log).map(drop)
+    let run = || sandbox.run(&script.display().to_string(), "/run/provision", &[], log).map(drop);
+    if !network.is_host() {
+        return run();
+    }
+    network.during(root, || configure::without_starting_services(root, run))
 }
 
 /// Runs the host's file `script` on the host, in its own folder, with the tree's path as its argument and in `ROOT`: for what

@@ -294,6 +294,18 @@ impl Root {
         remove_all(&folder, name).map_err(Error::io("remove", self.shown(path)))
     }
 
+    /// Gives something another name in its folder.
+    pub(crate) fn rename(&self, from: &str, to: &str) -> Result<(), Error> {
+        let (from, to) = (Path::new(from), Path::new(to));
+        let rename = || -> rustix::io::Result<()> {
+            let flags = OFlags::RDONLY | OFlags::DIRECTORY;
+            let folder = self.resolve(from.parent().unwrap_or(Path::new("")), flags)?;
+            let name = |path: &Path| path.file_name().unwrap_or_default().to_owned();
+            renameat(&folder, name(from), &folder, name(to))
+        };
+        rename().map_err(|source| Error::io("rename", self.shown(from))(source.into()))
+    }
+
     /// The names in a folder, sorted; none where there is no folder.
     ///
     /// # Errors

@@ -5,20 +5,26 @@
 //! is behind; `/run` and `/tmp` in memory; what `/proc` offers to change, read-only; only the capabilities that packages need.
 //! All of it ends with the process that asked for it, however that ends.
 
-use std::ffi::{CString, OsStr};
+use std::ffi::{CString, OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+
+use serde::{Deserialize, Serialize};
 
 use crate::error::Error;
 use crate::run::{self, Output};
 use crate::sys::{Confinement, Make, Mount, confine};
 
-/// A sandbox in a tree.
-#[derive(Debug, Clone)]
+/// A sandbox in a tree. It can be written down, for another process of ours to enter.
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Sandbox {
     root: PathBuf,
-    files: Vec<(&'static str, Vec<u8>)>,
+    files: Vec<(String, Vec<u8>)>,
+    folders: Vec<(String, PathBuf)>,
+    scratch: Option<PathBuf>,
+    network: bool,
     environment: Vec<(String, String)>,
 }
 
@@ -65,13 +71,41 @@ impl Sandbox {
     #[must_use]
     pub fn new(root: impl Into<PathBuf>, epoch: u64) -> Self {
         let environment = vec![("SOURCE_DATE_EPOCH".to_owned(), epoch.to_string())];
-        Self { root: root.into(), files: Vec::new(), environment }
+        Self {
+            root: root.into(),
+            files: Vec::new(),
+            folders: Vec::new(),
+            scratch: None,
+            network: false,
+            environment,
+        }
     }
 
     /// Puts a file that may be executed inside, as `/run/NAME`.
     #[must_use]
-    pub fn with_file(mut self, name: &'static str, contents: impl Into<Vec<u8>>) -> Self {
-        self.files.push((name, contents.into()));
+    pub fn with_file(mut self, name: &str, contents: impl Into<Vec<u8>>) -> Self {
+        self.files.push((name.to_owned(), contents.into()));
+        self
+    }
+
+    /// Shows a folder of the host inside, as `/run/NAME`; nothing in it can be changed.
+    #[must_use]
+    pub fn with_folder(mut self, name: &str, folder: impl Into<PathBuf>) -> Self {
+        self.folders.push((name.to_owned(), folder.into()));
+        self
+    }
+
+    /// Has what is in `/tmp` stay in a folder of the host, for the next one who enters.
+    #[must_use]
+    pub fn with_scratch(mut self, folder: impl Into<PathBuf>) -> Self {
+        self.scratch = Some(folder.into());
+        self
+    }
+
+    /// Leaves the programs inside the host's network.
+    #[must_use]
+    pub fn with_network(mut self, network: bool) -> Self {
+        self.network = network;
         self
     }
 
@@ -93,11 +127,24 @@ impl Sandbox {
         arguments: &[&str],
         log: crate::Log<'_>,
     ) -> Result<Output, Error> {
+        let mut command = self.command(OsStr::new(program));
+        command.args(arguments);
+        run::to_the_end(command, what, log)
+    }
+
+    /// Becomes a program in the sandbox, with the standard input and output that this process has. Returns only when it cannot.
+    #[must_use]
+    pub fn become_program(&self, program: &OsStr, arguments: &[OsString]) -> Error {
+        let source = self.command(program).args(arguments).exec();
+        Error::Sandbox { program: program.to_string_lossy().into_owned(), source }
+    }
+
+    fn command(&self, program: &OsStr) -> Command {
         let mut command = Command::new(program);
-        command.args(arguments).env_clear().envs(ENVIRONMENT);
+        command.env_clear().envs(ENVIRONMENT);
         command.envs(self.environment.iter().map(|(name, value)| (name, value)));
         confine(&mut command, self.confinement());
-        run::to_the_end(command, what, log)
+        command
     }
 
     fn confinement(&self) -> Confinement {
@@ -109,9 +156,14 @@ impl Sandbox {
             remount(text(root), libc::MS_NODEV),
             memory(inside("dev"), libc::MS_NOSUID, "mode=755,size=1m"),
         ];
-        for folder in ["run", "tmp"] {
-            let mode = if folder == "tmp" { "mode=1777" } else { "mode=755" };
-            mounts.push(memory(inside(folder), libc::MS_NOSUID | libc::MS_NODEV, mode));
+        let inert = libc::MS_NOSUID | libc::MS_NODEV;
+        mounts.push(memory(inside("run"), inert, "mode=755"));
+        match &self.scratch {
+            None => mounts.push(memory(inside("tmp"), inert, "mode=1777")),
+            Some(folder) => {
+                mounts.push(bind(text(folder), inside("tmp"), 0));
+                mounts.push(remount(inside("tmp"), inert));
+            }
         }
         let mut makes: Vec<Make> = DEVICES
             .iter()
@@ -131,25 +183,32 @@ impl Sandbox {
             let path = inside(&format!("run/{name}"));
             makes.push(Make::File { path, contents: contents.clone() });
         }
-        let terminals = Mount {
+        let mut last = vec![Mount {
             source: text("devpts"),
             target: inside("dev/pts"),
             kind: text("devpts"),
             flags: libc::MS_NOSUID | libc::MS_NOEXEC,
             data: text("newinstance,ptmxmode=0666,mode=620"),
             optional: true,
-        };
+        }];
+        for (name, folder) in &self.folders {
+            let path = inside(&format!("run/{name}"));
+            makes.push(Make::Folder { path: path.clone() });
+            last.push(bind(text(folder), path.clone(), 0));
+            last.push(remount(path, inert | libc::MS_RDONLY));
+        }
+        let own_network = if self.network { 0 } else { libc::CLONE_NEWNET };
         Confinement {
             root: text(root),
             namespaces: libc::CLONE_NEWNS
                 | libc::CLONE_NEWPID
                 | libc::CLONE_NEWUTS
                 | libc::CLONE_NEWIPC
-                | libc::CLONE_NEWNET,
+                | own_network,
             host_name: text("localhost"),
             mounts,
             makes,
-            terminals,
+            last,
             proc: Mount {
                 source: text("proc"),
                 target: inside("proc"),

@@ -54,8 +54,8 @@ pub(crate) struct Confinement {
     /// In order, before the new process namespace is entered.
     pub(crate) mounts: Vec<Mount>,
     pub(crate) makes: Vec<Make>,
-    /// `/dev/pts`, made after `makes`.
-    pub(crate) terminals: Mount,
+    /// In order, after `makes`.
+    pub(crate) last: Vec<Mount>,
     /// Made by the first process of the new process namespace.
     pub(crate) proc: Mount,
     /// Made after `proc`.
@@ -69,6 +69,25 @@ pub(crate) fn confine(command: &mut Command, confinement: Confinement) {
     // SAFETY: the closure only makes system calls on memory that it owns since before the fork; it neither allocates nor locks.
     unsafe {
         command.pre_exec(move || confinement.enter());
+    }
+}
+
+/// Makes `command` the first process of a namespace for processes: whatever it leaves running ends with it, and it ends with the
+/// thread that waits for it. Without `network` there is none.
+pub(crate) fn gather(command: &mut Command, network: bool) {
+    let namespaces = libc::CLONE_NEWNS | libc::CLONE_NEWPID;
+    let namespaces = if network { namespaces } else { namespaces | libc::CLONE_NEWNET };
+    // SAFETY: the closure only makes system calls on constants; it neither allocates nor locks.
+    unsafe {
+        command.pre_exec(move || {
+            die_with_parent()?;
+            libc::umask(0o022);
+            check(libc::unshare(namespaces))?;
+            mount(c"none", c"/", c"", libc::MS_REC | libc::MS_PRIVATE, c"")?;
+            first_process()?;
+            let flags = libc::MS_NOSUID | libc::MS_NOEXEC | libc::MS_NODEV;
+            mount(c"proc", c"/proc", c"proc", flags, c"")
+        });
     }
 }
 
@@ -96,18 +115,13 @@ impl Confinement {
         for one in &self.makes {
             one.make()?;
         }
-        self.terminals.make()?;
+        for one in &self.last {
+            one.make()?;
+        }
         let name = self.host_name.as_bytes();
         // SAFETY: the pointer and the length describe `name`, which lives on.
         check(unsafe { libc::sethostname(name.as_ptr().cast(), name.len()) })?;
-        // The namespace for processes begins with the next child.
-        // SAFETY: the child goes on with system calls alone, as this function does.
-        match unsafe { libc::fork() } {
-            -1 => return Err(io::Error::last_os_error()),
-            0 => {}
-            child => wait_and_exit(child),
-        }
-        die_with_parent()?;
+        first_process()?;
         self.proc.make()?;
         for one in &self.read_only {
             one.make()?;
@@ -195,6 +209,17 @@ fn mount(
 fn die_with_parent() -> io::Result<()> {
     // SAFETY: takes numbers.
     check(unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL, 0, 0, 0) })
+}
+
+/// Goes on as the first process of the namespace for processes that was unshared: it begins with the next child.
+fn first_process() -> io::Result<()> {
+    // SAFETY: the child goes on with system calls alone, as the caller does.
+    match unsafe { libc::fork() } {
+        -1 => return Err(io::Error::last_os_error()),
+        0 => {}
+        child => wait_and_exit(child),
+    }
+    die_with_parent()
 }
 
 /// Waits for the sandbox's first process and ends as it ended.

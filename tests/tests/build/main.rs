@@ -5,6 +5,7 @@
 //! - [`inspect`]: what images are, what differs, lists of software, what is built anew
 //! - [`killed`]: killed at any moment, the next build finishes
 //! - [`provisioners`]: every kind of step; inheritance, variables, slots, stacks of overlays
+//! - [`ansible`]: roles and playbooks
 //! - [`archives`]: packages of several archives, each with its keys; pins; [`ubuntu`]: suites of Ubuntu's shape
 //! - [`containers`]: container images as the source of bases and overlays; [`modules`]: modules of the kernel in them
 //! - [`contract`]: which overlays hold when their base changes
@@ -20,6 +21,7 @@
     reason = "a test may panic, says why it is skipped, and has no public side"
 )]
 
+mod ansible;
 mod archives;
 mod containers;
 mod contract;

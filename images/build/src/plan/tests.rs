@@ -107,3 +107,17 @@ fn an_overlay_that_holds_on_a_new_base_stays_and_is_told_apart() {
     let planned = plan(&recipe, &lock(2, "2", "2"), &given, &[]).unwrap();
     assert!(!of(&planned, &tools).only_base_changed && of(&planned, &tools).runs());
 }
+
+#[test]
+fn a_step_with_a_network_is_told_while_it_must_run() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("x.sh"), "").unwrap();
+    let text = format!("{RECIPE}[[overlay.tools.provision]]\nscript = \"x.sh\"\nnetwork = true\n");
+    let recipe = Recipe::parse(&text, &folder.path().join("overboot.toml")).unwrap();
+    let lock = lock(1, "1", "1");
+    let mut given = Given::default();
+    let planned = plan(&recipe, &lock, &given, &[]).unwrap();
+    assert!(planned.to_string().contains("overlay/tools uses the network"), "{planned}");
+    built(&recipe, &lock, &mut given);
+    assert!(plan(&recipe, &lock, &given, &[]).unwrap().notes.is_empty());
+}

@@ -98,7 +98,7 @@ fn with_modules(
     step: &Step,
     mut contents: Contents,
 ) -> Result<Contents, Error> {
-    let places: Vec<&Path> = super::steps_of(context.recipe, &step.target)
+    let places: Vec<&Path> = crate::plan::steps_of(context.recipe, &step.target)
         .iter()
         .filter_map(|step| match step {
             Provisioner::Modules { to, .. } => {

@@ -2,11 +2,13 @@
 //!
 //! - [`kernel`]: kernel, modules, initrd, boot loaders: from a package's files alone.
 //! - [`tree`]: the root trees that images are packed from.
+//! - [`ansible`]: roles and playbooks on them.
 //! - [`image`]: a tree into a base or an overlay.
 //! - [`set`]: the signed boot set.
 //! - [`artifact`]: an image and its record into the store.
 //! - [`contents`]: what is in it.
 
+mod ansible;
 mod artifact;
 mod contents;
 mod image;
@@ -16,10 +18,11 @@ mod tree;
 
 use overboot_recipe::{Provisioner, Recipe};
 
+use crate::ansible::{PYTHON, is_used};
 use crate::error::Error;
 use crate::execute::Context;
 use crate::lock::LOADERS;
-use crate::plan::{Step, Target};
+use crate::plan::{Step, Target, steps_of};
 
 pub(crate) use artifact::{record, why_unusable};
 pub(crate) use tree::sweep as sweep_trees;
@@ -50,6 +53,8 @@ pub(crate) fn reads(context: &Context<'_>, target: &Target) -> Vec<String> {
             let mut images: Vec<String> =
                 carried_out.iter().map(|(image, _)| image.to_string()).collect();
             images.extend(modules.then(|| "kernel".to_owned()));
+            let python = carried_out.iter().any(|(_, steps)| is_used(steps));
+            images.extend((python && !ansible::has_python(context)).then(|| PYTHON.to_owned()));
             images
         }
         Target::Set(_) => Vec::new(),
@@ -58,16 +63,6 @@ pub(crate) fn reads(context: &Context<'_>, target: &Target) -> Vec<String> {
 
 fn has_modules(steps: &[Provisioner]) -> bool {
     steps.iter().any(|step| matches!(step, Provisioner::Modules { .. }))
-}
-
-/// The steps of a base or an overlay; none of anything else.
-fn steps_of<'r>(recipe: &'r Recipe, target: &Target) -> &'r [Provisioner] {
-    let steps = match target {
-        Target::Base(name) => recipe.bases.get(name).map(|base| &base.provision),
-        Target::Overlay(name) => recipe.overlays.get(name).map(|overlay| &overlay.provision),
-        _ => None,
-    };
-    steps.map_or(&[], Vec::as_slice)
 }
 
 /// The bases and overlays whose steps are carried out for a target: those of a base not where its tree is there.

@@ -8,6 +8,7 @@ use overboot_recipe::{Provisioner, Sudo};
 use overboot_rootfs::{Filters, Package, Root, identity, install, layered, provision, upper};
 
 use super::kernel;
+use crate::ansible::PYTHON;
 use crate::apt::{apt_preferences, apt_sources, image_keys};
 use crate::containers;
 use crate::error::Error;
@@ -21,13 +22,19 @@ const COUNT: &str = ".entries";
 
 /// The files of an image's packages, as they are in them: for packages of which only files are wanted.
 pub(crate) fn files(context: &Context<'_>, image: &str) -> Result<PathBuf, Error> {
-    kept(context, &files_name(context, image), |folder| {
-        for package in context.lock.steps(image).concat().concat() {
-            let package = context.package_file(package)?;
-            overboot_rootfs::extract(&package, folder)?;
-        }
-        Ok(())
-    })
+    kept(context, &files_name(context, image), |folder| extract(context, image, folder))
+}
+
+pub(crate) fn extract(context: &Context<'_>, image: &str, folder: &Path) -> Result<(), Error> {
+    for package in context.lock.steps(image).concat().concat() {
+        overboot_rootfs::extract(&context.package_file(package)?, folder)?;
+    }
+    Ok(())
+}
+
+/// Is the tree of that name there?
+pub(crate) fn is_kept(context: &Context<'_>, name: &str) -> bool {
+    context.project.trees().join(name).is_dir()
 }
 
 /// A base's tree.
@@ -142,7 +149,8 @@ fn provision_all(
             Transaction::Script(script) => {
                 log(&format!("script {}", script.path.display()));
                 let path = context.project.folder().join(&script.path);
-                provision::script(root, &path, &script.env, epoch, &log)?;
+                let network = context.network(script.network);
+                provision::script(root, &path, &script.env, network, epoch, &log)?;
                 context.unchanged(&script.path)?;
             }
             Transaction::HostScript(script) => {
@@ -151,6 +159,7 @@ fn provision_all(
                 provision::host_script(root, &path, &script.env, epoch, &log)?;
                 context.unchanged(&script.path)?;
             }
+            Transaction::Ansible(step) => super::ansible::run(context, target, root, step)?,
             Transaction::Systemd(units) => {
                 log("systemd units");
                 let units = provision::Units {
@@ -191,7 +200,7 @@ fn provision_all(
 }
 
 /// The tree of that name: the one that is there, or a new one, which gets its name only when it is whole.
-fn kept(
+pub(crate) fn kept(
     context: &Context<'_>,
     name: &str,
     make: impl FnOnce(&Path) -> Result<(), Error>,
@@ -237,13 +246,14 @@ fn entries(folder: &Path) -> u64 {
 
 /// Is the tree of a base there?
 pub(crate) fn has_base(context: &Context<'_>, name: &str) -> bool {
-    context.project.trees().join(base_name(context, name)).is_dir()
+    is_kept(context, &base_name(context, name))
 }
 
 /// Removes the trees that this recipe and lock do not need.
 pub(crate) fn sweep(context: &Context<'_>) -> Result<(), Error> {
     let folder = context.project.trees();
-    let mut needed = vec![files_name(context, "kernel"), files_name(context, LOADERS)];
+    let images = ["kernel", LOADERS, PYTHON];
+    let mut needed = images.map(|image| files_name(context, image)).to_vec();
     needed.extend(context.recipe.bases.keys().map(|name| base_name(context, name)));
     let counts: Vec<String> = needed.iter().map(|name| format!("{name}{COUNT}")).collect();
     needed.extend(counts);
@@ -260,7 +270,7 @@ pub(crate) fn sweep(context: &Context<'_>) -> Result<(), Error> {
     Ok(())
 }
 
-fn files_name(context: &Context<'_>, image: &str) -> String {
+pub(crate) fn files_name(context: &Context<'_>, image: &str) -> String {
     let packages = context.lock.steps(image).concat().concat();
     let key = Digest::of(packages.iter().map(|package| package.sha256.hex()).collect::<String>());
     format!("{image}-{}", key.short())

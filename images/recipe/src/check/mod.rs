@@ -3,9 +3,10 @@
 //! - [`values`]: one value at a time: names, paths, addresses, words, variables.
 //! - [`archive`]: project, main archive, kernel, slots; [`extra`]: extra archives and pins.
 //! - [`images`]: bases, overlays, initrds, modules: inheritance; boot sets.
-//! - [`provision`]: the steps of an image.
+//! - [`provision`]: the steps of an image; [`ansible`]: that of Ansible.
 //! - [`serve`]: what `overboot serve` does.
 
+mod ansible;
 mod archive;
 mod extra;
 mod images;

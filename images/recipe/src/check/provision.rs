@@ -41,7 +41,8 @@ impl Check<'_> {
     ) -> Option<Provisioner> {
         let given = step.as_ref();
         let mut kinds = Vec::new();
-        let (mut excludes, mut takes_env, mut takes_to) = (false, false, false);
+        let (mut excludes, mut takes_env) = (false, false);
+        let (mut takes_to, mut networks) = (false, false);
         if let Some(packages) = &given.packages {
             let names = packages.iter().map(|one| self.package(one)).collect();
             kinds.push(Provisioner::Packages { names, exclude: self.excluded(given) });
@@ -60,7 +61,7 @@ impl Check<'_> {
         }
         if let Some(script) = &given.script {
             kinds.push(Provisioner::Script(self.script(script, given)));
-            takes_env = true;
+            (takes_env, networks) = (true, true);
         }
         if let Some(script) = &given.host_script {
             kinds.push(Provisioner::HostScript(self.script(script, given)));
@@ -88,11 +89,16 @@ impl Check<'_> {
         if let Some(systemd) = &given.systemd {
             kinds.push(Provisioner::Systemd(self.systemd(systemd)));
         }
+        if let Some(ansible) = &given.ansible {
+            let network = network(given);
+            kinds.push(Provisioner::Ansible(self.ansible(ansible, network, step.span())?));
+            networks = true;
+        }
         if kinds.len() != 1 {
             self.wrong(
                 step.span(),
                 format!("a provisioning step does one thing, and this one names {}", kinds.len()),
-                "write one of `packages`, `debs`, `slots`, `files`, `script`, `host-script`, `container`, `modules`, `users` or `systemd` in each [[….provision]]",
+                "write one of `packages`, `debs`, `slots`, `files`, `script`, `host-script`, `container`, `modules`, `ansible`, `users` or `systemd` in each [[….provision]]",
             );
             return None;
         }
@@ -107,6 +113,10 @@ impl Check<'_> {
         if let (false, Some(to)) = (takes_to, &given.to) {
             let message = "this step copies nothing to a folder".to_owned();
             self.wrong(to.span(), message, "write `to` with `modules`");
+        }
+        if let (false, Some(network)) = (networks, &given.network) {
+            let message = "this step has no use for the network".to_owned();
+            self.wrong(network.span(), message, "write `network` with `script` or `ansible`");
         }
         kinds.pop()
     }
@@ -240,7 +250,7 @@ impl Check<'_> {
             }
             env.insert(name.as_ref().clone(), self.text(value));
         }
-        Script { path: self.file(path, false), env }
+        Script { path: self.file(path, false), env, network: network(given) }
     }
 
     fn user(&mut self, user: &manifest::User) -> User {
@@ -313,4 +323,8 @@ impl Check<'_> {
         }
         units
     }
+}
+
+fn network(given: &manifest::Provisioner) -> bool {
+    given.network.as_ref().is_some_and(|network| *network.as_ref())
 }

@@ -1,0 +1,162 @@
+//! The step that Ansible carries out: what it runs, and everything that it may read.
+
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+
+use serde_json::Value;
+use toml::Spanned;
+
+use super::Check;
+use crate::manifest;
+use crate::provisioner::{Ansible, Play};
+
+/// What Ansible looks for beside a playbook (ansible-docs, *Sample Ansible setup* and *Adding modules and plugins locally*).
+const BESIDE_A_PLAYBOOK: [&str; 21] = [
+    "action_plugins",
+    "callback_plugins",
+    "collections",
+    "defaults",
+    "files",
+    "filter_plugins",
+    "group_vars",
+    "handlers",
+    "host_vars",
+    "library",
+    "lookup_plugins",
+    "meta",
+    "module_utils",
+    "playbooks",
+    "plugins",
+    "roles",
+    "tasks",
+    "templates",
+    "test_plugins",
+    "vars",
+    "vars_plugins",
+];
+
+impl Check<'_> {
+    /// The step at `span` of the recipe.
+    pub(super) fn ansible(
+        &mut self,
+        given: &manifest::Ansible,
+        network: bool,
+        span: Range<usize>,
+    ) -> Option<Ansible> {
+        let (play, mut reads) = match (&given.role, &given.playbook) {
+            (Some(role), None) => {
+                let path = self.role(role);
+                (Play::Role(path.clone()), vec![path])
+            }
+            (None, Some(playbook)) => {
+                let path = self.file(playbook, false);
+                let reads = self.around(&path);
+                (Play::Playbook(path), reads)
+            }
+            _ => {
+                let message = "an `ansible` step runs one role or one playbook".to_owned();
+                let help = "write ansible = { role = \"roles/overlay/NAME\" } or ansible = { playbook = \"NAME.yml\" }";
+                self.wrong(span, message, help);
+                return None;
+            }
+        };
+        let vars: Vec<PathBuf> = given.vars.iter().map(|one| self.file(one, false)).collect();
+        reads.extend(vars.iter().cloned());
+        for further in &given.reads {
+            reads.push(self.file_or_folder(further));
+        }
+        let mut extra_vars = std::collections::BTreeMap::new();
+        for (name, value) in &given.extra_vars {
+            let fine = name.as_ref().starts_with(|c: char| c.is_ascii_alphabetic() || c == '_')
+                && name.as_ref().chars().all(|c| c.is_ascii_alphanumeric() || c == '_');
+            if !fine {
+                let message = format!("\"{}\" cannot be the name of a variable", name.as_ref());
+                self.wrong(name.span(), message, "write letters, digits and '_', no digit first");
+            }
+            extra_vars.insert(name.as_ref().clone(), self.value(value.as_ref(), &value.span()));
+        }
+        Some(Ansible { play, vars, extra_vars, reads: outermost(reads), network })
+    }
+
+    /// The folder of a role.
+    fn role(&mut self, given: &Spanned<String>) -> PathBuf {
+        let mistakes = self.found.len();
+        let path = self.path(given);
+        // on-imagebuilder was given the file of a role's tasks.
+        let tasks = path.parent().filter(|tasks| tasks.ends_with("tasks")).and_then(Path::parent);
+        if let (Some(role), true) = (tasks, self.folder.join(&path).is_file()) {
+            let message = format!("\"{}\" is a file of a role", path.display());
+            self.wrong(given.span(), message, format!("write \"{}\"", role.display()));
+            return path;
+        }
+        let path = if self.found.len() == mistakes { self.file(given, true) } else { path };
+        let tasks = self.folder.join(&path).join("tasks");
+        let begins = ["main.yml", "main.yaml"].iter().any(|name| tasks.join(name).is_file());
+        if self.found.len() == mistakes && !begins {
+            self.wrong(
+                given.span(),
+                format!("\"{}\" is no role: it has no tasks/main.yml", path.display()),
+                format!("make {}", tasks.join("main.yml").display()),
+            );
+        }
+        path
+    }
+
+    /// What a playbook may read without being told: all of the folder that it is in, or where that is the project itself, which
+    /// holds much else, the folders in it that mean something to Ansible.
+    fn around(&self, playbook: &Path) -> Vec<PathBuf> {
+        match playbook.parent() {
+            Some(folder) if !folder.as_os_str().is_empty() => vec![folder.to_owned()],
+            _ => {
+                let folders = BESIDE_A_PLAYBOOK.iter().map(PathBuf::from);
+                let there = folders.filter(|path| self.folder.join(path).is_dir());
+                there.chain([playbook.to_owned()]).collect()
+            }
+        }
+    }
+
+    fn file_or_folder(&mut self, given: &Spanned<String>) -> PathBuf {
+        let mistakes = self.found.len();
+        let path = self.path(given);
+        let full = self.folder.join(&path);
+        if self.found.len() == mistakes && !full.exists() {
+            let message = format!("there is no \"{}\" in the project", path.display());
+            self.wrong(given.span(), message, format!("make {}", full.display()));
+        }
+        path
+    }
+
+    /// A value as Ansible reads it, with variables of the recipe replaced in its texts.
+    fn value(&mut self, value: &toml::Value, span: &Range<usize>) -> Value {
+        match value {
+            toml::Value::String(text) => {
+                Value::String(self.text(&Spanned::new(span.clone(), text.clone())))
+            }
+            toml::Value::Array(values) => {
+                values.iter().map(|value| self.value(value, span)).collect()
+            }
+            toml::Value::Table(table) => {
+                let entry = |(name, value): (&String, &toml::Value)| {
+                    (name.clone(), self.value(value, span))
+                };
+                Value::Object(table.iter().map(entry).collect())
+            }
+            toml::Value::Integer(number) => Value::from(*number),
+            toml::Value::Float(number) => Value::from(*number),
+            toml::Value::Boolean(truth) => Value::Bool(*truth),
+            toml::Value::Datetime(time) => Value::String(time.to_string()),
+        }
+    }
+}
+
+/// The paths without those that are inside of another one.
+fn outermost(mut paths: Vec<PathBuf>) -> Vec<PathBuf> {
+    paths.sort();
+    let mut kept: Vec<PathBuf> = Vec::new();
+    for path in paths {
+        if !kept.last().is_some_and(|last| path.starts_with(last)) {
+            kept.push(path);
+        }
+    }
+    kept
+}
