@@ -65,13 +65,13 @@ const ROLE: [(&str, &str); 6] = [
 /// A playbook with what stands beside it.
 const PLAYBOOK: [(&str, &str); 5] = [
     (
-        "site.yml",
+        "plays/site.yml",
         "- hosts: all\n  gather_facts: no\n  roles: [greeting]\n  tasks:\n  - import_tasks: tasks/more.yml\n",
     ),
-    ("tasks/more.yml", "- copy: content={{ word }} dest=/etc/more mode=0600\n"),
-    ("roles/greeting/tasks/main.yml", "- template: src=motd dest=/etc/motd\n"),
-    ("roles/greeting/templates/motd", "welcome to {{ place }}\n"),
-    ("group_vars/all.yml", "place: the cluster\n"),
+    ("plays/tasks/more.yml", "- copy: content={{ word }} dest=/etc/more mode=0600\n"),
+    ("plays/roles/greeting/tasks/main.yml", "- template: src=motd dest=/etc/motd\n"),
+    ("plays/roles/greeting/templates/motd", "welcome to {{ place }}\n"),
+    ("plays/group_vars/all.yml", "place: the cluster\n"),
 ];
 
 /// A project with a base of its own, and these files.
@@ -115,7 +115,7 @@ fn listing(project: &Project, target: &str) -> String {
 fn a_role_makes_an_overlay_and_a_playbook_a_base() {
     let more = r#"
 [[base.base.provision]]
-ansible = { playbook = "site.yml", extra-vars = { word = "${arch} again" } }
+ansible = { playbook = "plays/site.yml", extra-vars = { word = "${arch} again" } }
 
 [overlay.raid]
 base = "base"
