@@ -132,7 +132,7 @@ fn an_ubuntu_suite_is_built() {
     );
 }
 
-const MINBASE: &str = "[base.base]\nvariant = \"minbase\"\n";
+const MINBASE: &str = "[base.base]\nvariant = \"minbase\"\ncompression = \"lz4\"\n";
 
 #[test]
 fn real_packages_in_zstd_make_the_same_tree() {
@@ -145,9 +145,11 @@ fn real_packages_in_zstd_make_the_same_tree() {
     };
     let folder = project::folder();
     let debian = Project::init(folder.path().join("debian"), images::cache());
-    let head = format!("[project]\nname = \"x\"\ntrust = [\"{}\"]\n", debian.key());
+    let head =
+        |project: &Project| format!("[project]\nname = \"x\"\ntrust = [\"{}\"]\n", project.key());
     debian.write_recipe(&format!(
-        "{head}[archive]\nsuite = \"trixie\"\nmirror = \"{mirror}\"\n{MINBASE}"
+        "{}[archive]\nsuite = \"trixie\"\nmirror = \"{mirror}\"\n{MINBASE}",
+        head(&debian)
     ));
     debian.succeed(&["build", "base/base"]);
 
@@ -182,8 +184,9 @@ fn real_packages_in_zstd_make_the_same_tree() {
     let ubuntu = Project::init(folder.path().join("ubuntu"), folder.path().join("cache"));
     fs::write(ubuntu.folder.join("archive.asc"), key.armored_certificate()).unwrap();
     ubuntu.write_recipe(&format!(
-        "{head}[archive]\nsuite = \"noble\"\nmirror = \"{}\"\nkeyring = \"archive.asc\"\n\
+        "{}[archive]\nsuite = \"noble\"\nmirror = \"{}\"\nkeyring = \"archive.asc\"\n\
          components = [\"main\"]\nupdates = false\nsecurity = false\n{MINBASE}",
+        head(&ubuntu),
         server.uri()
     ));
     ubuntu.succeed(&["build", "base/base"]);
