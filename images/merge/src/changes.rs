@@ -42,7 +42,8 @@ pub struct Changes {
     /// Does the overlay bring libraries, so that the loader's cache has to be made anew (ldconfig(8))?
     #[serde(default)]
     pub libraries: bool,
-    /// Extended attributes by path and name, in hexadecimal: for a form of the overlay that cannot carry them (cpio).
+    /// Extended attributes by path and name, in hexadecimal, overlayfs's mark of opaque folders among them: for a form of the
+    /// overlay that cannot carry them (cpio).
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub attributes: BTreeMap<String, BTreeMap<String, String>>,
 }

@@ -4,8 +4,8 @@
 //! keeps attributes (capabilities) and opaque directories. The cpio format has no attributes, so there an opaque directory
 //! becomes a whiteout for each name that the base has in it. Whoever unpacks it need know nothing of overboot: the databases of
 //! which a layer only notes what changed ([`overboot_merge`]) are whole files in it, as the overlay's own base has them.
-//! Capabilities are noted too, from where overboot's init restores them, and it takes the whole files out again in favour of
-//! the notes, which fit any base.
+//! Capabilities and opaque directories are noted too, from where overboot's init restores them; it takes whiteouts and whole
+//! files out again in favour of the notes, which fit any base and any overlay beneath.
 
 use std::collections::BTreeMap;
 use std::io::{self, BufWriter, Read, Seek, Write};
@@ -63,10 +63,14 @@ pub fn write_cpio_gz(
     base: &[Entry],
     out: impl Write,
 ) -> Result<CpioOverlay, Error> {
-    let mut entries = spell_out_opaque(layer, base);
+    let (mut entries, opaque) = spell_out_opaque(layer, base);
     let mut changes = read_changes(name, &entries)?;
     whole_databases(&changes, base, &mut entries)?;
     changes.attributes = attributes(&entries);
+    for path in opaque {
+        let noted = changes.attributes.entry(text(&path)).or_default();
+        noted.insert(text(tree::OPAQUE), hex(b"y"));
+    }
     if changes != Changes::none() {
         let contents = changes.to_bytes();
         put(&mut entries, &changes_path(name), Template::default(), contents);
@@ -87,8 +91,9 @@ pub fn write_cpio_gz(
     Ok(CpioOverlay { facts: Facts::of(&entries), lost_attributes })
 }
 
-/// Takes the mark from opaque directories and puts in whiteouts for all that `base` has in them and the layer has not.
-fn spell_out_opaque(layer: Vec<Entry>, base: &[Entry]) -> Vec<Entry> {
+/// Takes the mark from opaque directories, whose paths it returns too, and puts in whiteouts for all that `base` has in them and
+/// the layer has not.
+fn spell_out_opaque(layer: Vec<Entry>, base: &[Entry]) -> (Vec<Entry>, Vec<Vec<u8>>) {
     let mut by_path: BTreeMap<Vec<u8>, Entry> =
         layer.into_iter().map(|entry| (entry.path.clone(), entry)).collect();
     let mut opaque = Vec::new();
@@ -116,7 +121,7 @@ fn spell_out_opaque(layer: Vec<Entry>, base: &[Entry]) -> Vec<Entry> {
             });
         }
     }
-    by_path.into_values().collect()
+    (by_path.into_values().collect(), opaque.into_iter().map(|(path, _)| path).collect())
 }
 
 /// What the overlay `name`, whose entries these are, says of itself; nothing, where it says nothing.
@@ -134,14 +139,20 @@ pub fn read_changes(name: &str, entries: &[Entry]) -> Result<Changes, Error> {
 
 /// The extended attributes of all entries, as [`Changes`] notes them.
 fn attributes(entries: &[Entry]) -> BTreeMap<String, BTreeMap<String, String>> {
-    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-    let hex = |value: &Vec<u8>| value.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
     let with = entries.iter().filter(|entry| !entry.xattrs.is_empty());
     with.map(|entry| {
         let xattrs = entry.xattrs.iter().map(|(name, value)| (text(name), hex(value)));
         (text(&entry.path), xattrs.collect())
     })
     .collect()
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+fn hex(value: &[u8]) -> String {
+    value.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// Puts each database of which the overlay notes a change among the entries, whole: the base's with the change made.

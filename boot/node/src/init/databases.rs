@@ -4,13 +4,16 @@
 //! [`LARGEST`] bytes of them, and written is only what is known to be such a database.
 
 use std::collections::BTreeMap;
+use std::ffi::OsStr;
 use std::io::{self, Read, Write};
 use std::os::fd::OwnedFd;
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use overboot_merge::{Changes, FOLDER, Form, apply};
 use rustix::fs::{
-    AtFlags, CWD, Dir, Mode, OFlags, ResolveFlags, XattrFlags, openat, renameat, unlinkat,
+    AtFlags, CWD, Dir, FileType, Mode, OFlags, ResolveFlags, XattrFlags, openat, renameat, statat,
+    unlinkat,
 };
 use rustix::io::Errno;
 
@@ -18,6 +21,9 @@ use crate::{Error, error};
 
 /// The most that is read of a layer's changes, or of a database.
 const LARGEST: u64 = 64 << 20;
+
+/// How overlayfs marks a folder that hides all of its name beneath.
+const OPAQUE: &str = "trusted.overlay.opaque";
 
 /// What came of it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -31,8 +37,9 @@ pub struct Merged {
 }
 
 /// Makes of an unpacked layer what it was before it was written as an archive that anybody can unpack: its files get the
-/// extended attributes (capabilities) that the archive could not carry, and the databases of which it notes the change, and
-/// which the archive has whole for those who cannot read the note, are taken out.
+/// extended attributes (capabilities) that the archive could not carry, folders that hide all beneath them are marked instead of
+/// having a whiteout for each name, and the databases of which it notes the change, and which the archive has whole for those
+/// who cannot read the note, are taken out.
 ///
 /// # Errors
 /// What the layer says cannot be read.
@@ -43,7 +50,7 @@ pub fn take_back(layer: &Path) -> Result<(), Error> {
             let (Some(above), Some(name)) = (path.parent(), path.file_name()) else { continue };
             let flags = OFlags::RDONLY | OFlags::DIRECTORY;
             if let Ok(above) = open(&folder, above, flags, ResolveFlags::BENEATH) {
-                let _not_there = rustix::fs::unlinkat(&above, name, rustix::fs::AtFlags::empty());
+                let _not_there = unlinkat(&above, name, AtFlags::empty());
             }
         }
         for (path, attributes) in &changes.attributes {
@@ -51,12 +58,42 @@ pub fn take_back(layer: &Path) -> Result<(), Error> {
             let file = open(&folder, Path::new(path), flags, ResolveFlags::BENEATH)
                 .map_err(Error::system(format!("open {path} of {}", layer.display())))?;
             for (name, value) in attributes {
-                let allowed = name == "security.capability" || name.starts_with("user.");
+                let opaque = name == OPAQUE;
+                let allowed = opaque || name == "security.capability" || name.starts_with("user.");
+                let failed = || Error::system(format!("restore {name} of {path}"));
                 if let (true, Some(value)) = (allowed, unhex(value)) {
                     rustix::fs::fsetxattr(&file, name.as_str(), &value, XattrFlags::empty())
-                        .map_err(Error::system(format!("restore {name} of {path}")))?;
+                        .map_err(failed())?;
+                }
+                if opaque {
+                    reveal(&file).map_err(failed())?;
                 }
             }
+        }
+    }
+    Ok(())
+}
+
+/// Removes the whiteouts in a folder and those in it: nothing is left for them to hide, and where no layer beneath has the folder,
+/// overlayfs would show them.
+fn reveal(folder: &OwnedFd) -> Result<(), Errno> {
+    for entry in Dir::read_from(folder)? {
+        let entry = entry?;
+        let name = entry.file_name();
+        if [c".", c".."].contains(&name) {
+            continue;
+        }
+        let found = statat(folder, name, AtFlags::SYMLINK_NOFOLLOW)?;
+        match FileType::from_raw_mode(found.st_mode) {
+            FileType::CharacterDevice if found.st_rdev == 0 => {
+                unlinkat(folder, name, AtFlags::empty())?;
+            }
+            FileType::Directory => {
+                let flags = OFlags::RDONLY | OFlags::DIRECTORY;
+                let path = Path::new(OsStr::from_bytes(name.to_bytes()));
+                reveal(&open(folder, path, flags, ResolveFlags::BENEATH)?)?;
+            }
+            _ => {}
         }
     }
     Ok(())
@@ -302,6 +339,33 @@ mod tests {
         assert_eq!(std::fs::read_to_string(root.join("etc/shells")).unwrap(), "/bin/sh\n");
         // Without the links it would be.
         assert_eq!(merge(&[said], &root).unwrap().databases, 1);
+    }
+
+    #[test]
+    fn a_folder_that_hides_what_is_beneath_is_marked_so() {
+        if !rustix::process::getuid().is_root() {
+            assert!(std::env::var_os("CI").is_none(), "whiteouts need root");
+            eprintln!("skipped: whiteouts are device nodes, which only root can make");
+            return;
+        }
+        let folder = tempfile::tempdir().unwrap();
+        let mut changes = Changes::none();
+        let attributes = [(OPAQUE.to_owned(), "79".to_owned())].into();
+        changes.attributes.insert("opt/new".to_owned(), attributes);
+        let layer = layer(folder.path(), "one", &changes);
+        for path in ["opt/new/deep", "opt/old"] {
+            std::fs::create_dir_all(layer.join(path)).unwrap();
+            let whiteout = layer.join(path).join("gone");
+            let mode = Mode::from_raw_mode(0);
+            rustix::fs::mknodat(CWD, whiteout, FileType::CharacterDevice, mode, 0).unwrap();
+            std::fs::write(layer.join(path).join("file"), "x").unwrap();
+        }
+        take_back(&layer).unwrap();
+        let mut value = [0; 8];
+        let length = rustix::fs::getxattr(layer.join("opt/new"), OPAQUE, &mut value).unwrap();
+        assert_eq!(&value[..length], b"y");
+        let names = |path: &str| std::fs::read_dir(layer.join(path)).unwrap().count();
+        assert_eq!((names("opt/new/deep"), names("opt/old")), (1, 2));
     }
 
     #[test]

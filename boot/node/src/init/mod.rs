@@ -339,12 +339,13 @@ fn start(
     let Some(program) = program else {
         return Err(failed(&own)(Command::new(&own).arg("solo").exec()));
     };
+    if merged.libraries {
+        // Before anything runs that may need it: a command of the agent's, too. It takes a moment, and a root without it has no
+        // overlay with libraries.
+        let _missing = Command::new("/sbin/ldconfig").arg("-X").status();
+    }
     if handover.api.is_some() {
         Command::new(&own).arg("agent").spawn().map_err(failed(&own))?;
-    }
-    if merged.libraries {
-        // The programs of overlays may need it at once. It takes a moment, and a root without it has no overlay with libraries.
-        let _missing = Command::new("/sbin/ldconfig").arg("-X").status();
     }
     let arguments = std::env::args_os().skip(1);
     Err(failed(&program)(Command::new(&program).args(arguments).exec()))

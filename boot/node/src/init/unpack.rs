@@ -6,6 +6,7 @@ use std::collections::HashMap;
 use std::io::{self, Read};
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
 use overboot_cpio::{Entry, Reader, mode};
@@ -171,12 +172,31 @@ fn known_or_content(entry: &Entry, path: &Path, links: &HashMap<u32, PathBuf>) -
     entry.size > 0 || entry.links <= 1 || links.get(&entry.inode).is_some_and(|first| first == path)
 }
 
+/// Writes a file. Pages of zeros become holes, as those of a sparse file were before it came into an archive: it is memory that
+/// they would fill.
 fn write(parent: &OwnedFd, name: &Path, data: &mut impl Read) -> io::Result<()> {
+    const PAGE: usize = 4096;
     let flags =
         OFlags::WRONLY | OFlags::CREATE | OFlags::TRUNC | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let file = rustix::fs::openat(parent, name, flags, Mode::from_raw_mode(0o600))?;
-    io::copy(data, &mut std::fs::File::from(file))?;
-    Ok(())
+    let file = std::fs::File::from(file);
+    let mut buffer = Vec::with_capacity(16 * PAGE);
+    let mut at = 0;
+    while data.by_ref().take(16 * PAGE as u64).read_to_end(&mut buffer)? > 0 {
+        let is_hole = |page: &&[u8]| page.iter().all(|byte| *byte == 0);
+        let pages: Vec<&[u8]> = buffer.chunks(PAGE).collect();
+        let mut from = at;
+        for pages in pages.chunk_by(|one, next| is_hole(one) == is_hole(next)) {
+            let bytes = pages.concat();
+            if !pages.first().is_some_and(is_hole) {
+                file.write_all_at(&bytes, from)?;
+            }
+            from += bytes.len() as u64;
+        }
+        at = from;
+        buffer.clear();
+    }
+    file.set_len(at)
 }
 
 fn is_folder(parent: &OwnedFd, name: &Path) -> bool {

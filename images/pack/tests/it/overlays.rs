@@ -101,6 +101,8 @@ fn the_compatible_form_keeps_deletions_without_attributes() {
         note.attributes["cap"]["security.capability"],
         "0100000200200000000000000000000000000000"
     );
+    assert_eq!(note.attributes["etc/old"]["trusted.overlay.opaque"], "79");
+    assert_eq!(note.attributes.len(), 2);
 
     // Out of the packed layer on the packed base comes the same archive.
     let pack = |entries| {

@@ -83,6 +83,27 @@ fn several_names_of_a_file_are_one_file_wherever_the_content_is() {
 }
 
 #[test]
+fn zeros_are_holes_and_all_else_is_as_it_was() {
+    let folder = tempfile::tempdir_in("/dev/shm").unwrap();
+    let mut sparse = vec![0; 3 << 20];
+    for (at, byte) in [(5, 1), (4096, 2), (70_000, 3), (1 << 20, 4)] {
+        sparse[at] = byte;
+    }
+    let zeros = vec![0; 1 << 20];
+    let odd = &sparse[..(1 << 20) + 77];
+    let entries = [("sparse", &sparse[..]), ("zeros", &zeros), ("odd", odd), ("empty", b"")];
+    let all: Vec<_> =
+        entries.iter().map(|(name, bytes)| (Entry::file(*name, 0o644), *bytes)).collect();
+    unpack("x", &archive(&all)[..], folder.path()).unwrap();
+    for (name, bytes) in entries {
+        let path = folder.path().join(name);
+        assert!(std::fs::read(&path).unwrap() == bytes, "{name}");
+        let blocks = std::fs::metadata(path).unwrap().blocks();
+        assert!(blocks <= 8 * 4, "{name} takes {blocks} blocks of 512 bytes");
+    }
+}
+
+#[test]
 fn nothing_gets_out() {
     let folder = tempfile::tempdir().unwrap();
     let out = folder.path().join("out");
