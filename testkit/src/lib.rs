@@ -2,6 +2,7 @@
 //!
 //! | module | what is in it |
 //! |---|---|
+//! | [`apt_cache`] | Debian's `apt-cacher-ng`, with a folder of its own |
 //! | [`archive`] | a small signed Debian archive, and a server for it |
 //! | [`container`] | container images made by hand |
 //! | [`require`] | whether this machine can run a test; if not, a printed reason, and a failure where `CI=true` |
@@ -22,6 +23,7 @@
     reason = "a panic with a sentence is how a test bed reports, and a skip is printed"
 )]
 
+pub mod apt_cache;
 pub mod archive;
 pub mod container;
 pub mod deadline;

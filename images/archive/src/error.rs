@@ -267,7 +267,7 @@ impl Error {
                 "The server has a problem of its own: try again later, or another mirror."
             }
             Self::Status { status: 407, .. } => {
-                "The proxy wants a login: put it into its address, http://USER:PASSWORD@HOST:PORT."
+                "The proxy wants a login, and none can be given: have it let this host through without one."
             }
             Self::Status { .. } => "Check the mirror's address and, where one is used, the proxy.",
             Self::Address { .. } => {

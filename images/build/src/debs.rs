@@ -60,6 +60,10 @@ pub(crate) fn read(
             let there = fs_err::read(store.path(sha256)).ok();
             let bytes = match there.filter(|bytes| Digest::of(bytes) == *sha256) {
                 Some(bytes) => bytes,
+                None if fetcher.offline() => {
+                    let (what, path) = (url.clone(), store.path(sha256));
+                    return Err(overboot_archive::Error::Offline { what, path }.into());
+                }
                 None => fetcher.get(url, LARGEST)?,
             };
             let found = Digest::of(&bytes);

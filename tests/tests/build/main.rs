@@ -8,6 +8,7 @@
 //! - [`ansible`]: roles and playbooks
 //! - [`archives`]: packages of several archives, each with its keys; pins; [`ubuntu`]: suites of Ubuntu's shape
 //! - [`containers`]: container images as the source of bases and overlays; [`modules`]: modules of the kernel in them
+//! - [`caches`]: packages by way of a real apt-cacher-ng, and builds without a network
 //! - [`contract`]: which overlays hold when their base changes
 //! - [`damaged`]: what is damaged or lost in the store is found, and made again
 //! - [`refusals`]: bad input, a full disk, no network: said in words, and nothing is changed
@@ -23,6 +24,7 @@
 
 mod ansible;
 mod archives;
+mod caches;
 mod containers;
 mod contract;
 mod damaged;
