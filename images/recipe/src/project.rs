@@ -55,7 +55,9 @@ pub const EXTRAS: &[Extra] = &[
     extra!("intel-flash"),
     extra!(
         "quanta-flash",
-        0o755 "overlays/quanta-flash/opt/rc.local.hooks" from "quanta-flash/opt/rc.local.hooks"
+        0o755 "overlays/quanta-flash/before.sh" from "quanta-flash/before.sh",
+        0o755 "overlays/quanta-flash/driver.sh" from "quanta-flash/driver.sh",
+        0o755 "overlays/quanta-flash/root/opt/rc.local.hooks" from "quanta-flash/root/opt/rc.local.hooks"
     ),
 ];
 

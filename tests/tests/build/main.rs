@@ -11,6 +11,7 @@
 //! - [`caches`]: packages by way of a real apt-cacher-ng, and builds without a network
 //! - [`contract`]: which overlays hold when their base changes
 //! - [`damaged`]: what is damaged or lost in the store is found, and made again
+//! - [`shipped`]: every recipe that ships, on stand-ins for what vendors let nobody ship; ten overlays on the boot server
 //! - [`refusals`]: bad input, a full disk, no network: said in words, and nothing is changed
 //! - [`registry`]: what is pushed to a registry is pulled elsewhere, checked
 //! - [`project`]: a project and its store, seen from outside; [`small`]: a Debian of a handful of packages
@@ -38,5 +39,6 @@ mod provisioners;
 mod refusals;
 mod registry;
 mod reproducible;
+mod shipped;
 mod small;
 mod ubuntu;
