@@ -35,6 +35,15 @@ impl Local {
     }
 }
 
+/// What the recipe says of a package file.
+pub(crate) fn said(deb: &Deb) -> String {
+    match deb {
+        Deb::File(path) => path.display().to_string(),
+        Deb::Url { url, .. } => url.clone(),
+        Deb::Slot(name) => name.clone(),
+    }
+}
+
 /// Reads a package file and puts it into `store`.
 pub(crate) fn read(
     project: &Project,

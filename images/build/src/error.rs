@@ -3,6 +3,8 @@
 use std::io;
 use std::path::PathBuf;
 
+use overboot_recipe::Recipe;
+
 /// Why nothing, or not everything, was built.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -47,6 +49,15 @@ pub enum Error {
         /// Which one.
         target: String,
         /// Why.
+        #[source]
+        source: Box<Error>,
+    },
+    /// What the recipe asks for at that place cannot be done.
+    #[error("{place}this cannot be done")]
+    AtPlace {
+        /// Where, `overboot.toml:81:3: `.
+        place: String,
+        /// Why not.
         #[source]
         source: Box<Error>,
     },
@@ -101,7 +112,7 @@ impl Error {
             Self::NamedArchive { source, .. } => source.hint(),
             Self::Resolve { source, .. } => source.hint(),
             Self::Container { source, .. } => source.hint(),
-            Self::Step { source, .. } => source.hint(),
+            Self::Step { source, .. } | Self::AtPlace { source, .. } => source.hint(),
             Self::Pack(source) => source.hint(),
             Self::Record(source) => source.hint(),
             Self::Store(source) => source.hint().map(str::to_owned),
@@ -122,6 +133,14 @@ impl Error {
     ) -> impl FnOnce(io::Error) -> Self {
         let path = path.into();
         move |source| Self::Io { what, path, source }
+    }
+
+    /// The error, with the place where the recipe says `word`, if it does.
+    pub(crate) fn placed(self, recipe: &Recipe, word: &str) -> Self {
+        match recipe.locate(word) {
+            Some(place) => Self::AtPlace { place, source: Box::new(self) },
+            None => self,
+        }
     }
 
     pub(crate) fn told(message: impl Into<String>, help: impl Into<String>) -> Self {

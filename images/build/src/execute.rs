@@ -146,7 +146,8 @@ pub fn prepare(
         given.signer = Some(public);
     }
     for slot in recipe.slots.values().filter(|slot| project.folder().join(&slot.file).exists()) {
-        let digest = debs::slot(project, slot)?;
+        let file = slot.file.display().to_string();
+        let digest = debs::slot(project, slot).map_err(|error| error.placed(recipe, &file))?;
         given.sources.insert(slot.file.display().to_string(), digest);
     }
     for path in recipe.sources() {

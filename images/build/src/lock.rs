@@ -248,14 +248,15 @@ fn locals(
             if skipped || found.iter().any(|(known, _)| *known == deb) {
                 continue;
             }
-            let local = debs::read(project, recipe, &store, fetcher, &deb)?;
+            let placed = |error: Error| error.placed(recipe, &debs::said(&deb));
+            let local = debs::read(project, recipe, &store, fetcher, &deb).map_err(placed)?;
             let source = Source::new("", debs::SUITE, "");
             universe.add(&local.stanza, Origin { source, priority: -1 })?;
             if !universe.versions(local.name()).any(|package| package.sha256 == local.sha256) {
-                return Err(Error::told(
+                return Err(placed(Error::told(
                     format!("{} is a package for another architecture", local.request),
                     format!("give one for {}", recipe.archive.architecture),
-                ));
+                )));
             }
             found.push((deb, local));
         }

@@ -114,6 +114,7 @@ exclude = ["ipxe"]
     small.project.write_recipe(&recipe.replace("@URL@", &url).replace("@SHA@", &wrong));
     let said = small.project.fail(&["build", "overlay/elsewhere"]);
     assert!(said.contains(&sha256) && said.contains("hammer_2.0_amd64.deb"), "{said}");
+    assert!(said.contains("overboot.toml:"), "{said}");
 }
 
 #[test]
@@ -164,6 +165,31 @@ overlays = ["tools", "carving"]
     put(&small, "vendor/chisel.deb", 0o644, b"!<arch>\nno package");
     let said = small.project.fail(&["build"]);
     assert!(said.contains("vendor/chisel.deb is no package"), "{said}");
+    assert!(said.contains("overboot.toml:"), "{said}");
+}
+
+#[test]
+fn a_step_that_fails_is_told_with_its_place() {
+    if !small::possible() {
+        return;
+    }
+    let small = with("");
+    put(&small, "fails.sh", 0o755, b"#!/bin/sh\nexit 3\n");
+    let recipe = fs::read_to_string(small.project.folder.join("overboot.toml")).unwrap();
+    for (step, column) in [
+        ("script = \"fails.sh\"", 10),
+        ("host-script = \"fails.sh\"", 15),
+        ("users = [{ name = \"somebody\" }]", 19),
+        ("systemd = { enable = [\"absent.service\"] }", 23),
+    ] {
+        small.project.write_recipe(&format!(
+            "{recipe}\n[overlay.failing]\nbase = \"base\"\n[[overlay.failing.provision]]\n{step}\n"
+        ));
+        let line = recipe.lines().count() + 5;
+        let said = small.project.fail(&["build", "overlay/failing"]);
+        let place = format!("overboot.toml:{line}:{column}: ");
+        assert!(said.contains(&place), "{step}: {place}\n{said}");
+    }
 }
 
 #[test]

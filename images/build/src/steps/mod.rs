@@ -2,7 +2,7 @@
 //!
 //! - [`kernel`]: kernel, modules, initrd, boot loaders: from a package's files alone.
 //! - [`tree`]: the root trees that images are packed from.
-//! - [`ansible`]: roles and playbooks on them.
+//! - [`provision`]: the recipe's steps on them; [`ansible`]: roles and playbooks.
 //! - [`image`]: a tree into a base or an overlay.
 //! - [`set`]: the signed boot set.
 //! - [`artifact`]: an image and its record into the store.
@@ -13,6 +13,7 @@ mod artifact;
 mod contents;
 mod image;
 mod kernel;
+mod provision;
 mod set;
 mod tree;
 

@@ -4,18 +4,15 @@ use std::path::{Path, PathBuf};
 use std::sync::PoisonError;
 
 use overboot_digest::Digest;
-use overboot_recipe::{Provisioner, Sudo};
-use overboot_rootfs::{Filters, Package, Root, identity, install, layered, provision, upper};
+use overboot_rootfs::{Filters, Root, identity, layered, upper};
 
-use super::kernel;
+use super::provision;
 use crate::ansible::PYTHON;
 use crate::apt::{apt_preferences, apt_sources, image_keys};
-use crate::containers;
 use crate::error::Error;
 use crate::execute::Context;
 use crate::lock::LOADERS;
 use crate::plan::{Target, tree_key};
-use crate::transactions::{Transaction, starts_from_packages, transactions};
 
 /// What the file beside a tree is called that says how many entries it has.
 const COUNT: &str = ".entries";
@@ -48,7 +45,7 @@ pub(crate) fn base(context: &Context<'_>, name: &str) -> Result<PathBuf, Error> 
         if base.variant.has_packages() {
             apt(context, &root)?;
         }
-        provision_all(context, &target, &root, &base.provision, &filters)?;
+        provision::all(context, &target, &root, &base.provision, &filters)?;
         identity::remove(&root)?;
         Ok(())
     })
@@ -97,106 +94,12 @@ pub(crate) fn upper(context: &Context<'_>, name: &str) -> Result<PathBuf, Error>
         // dpkg reads these files in the order of their names (dpkg(1)), the base's before it; a name has no dot.
         let file = name.replace('_', "__").replace('.', "_d");
         keep_to(root, &format!("overboot-{file}"), &own)?;
-        provision_all(context, &target, root, &overlay.provision, &filters)?;
+        provision::all(context, &target, root, &overlay.provision, &filters)?;
         identity::remove(root)?;
         Ok(())
     })?;
     upper::distill(&Root::open(&lower)?, &Root::open(&upper)?, name)?;
     Ok(upper)
-}
-
-fn provision_all(
-    context: &Context<'_>,
-    target: &Target,
-    root: &Root,
-    steps: &[Provisioner],
-    filters: &Filters,
-) -> Result<(), Error> {
-    let log = context.log(target);
-    let epoch = context.lock.epoch;
-    let threads = context.project.options().threads.get();
-    let locked = context.lock.steps(&target.to_string());
-    for step in transactions(steps, starts_from_packages(context.recipe, target)).0 {
-        match step {
-            Transaction::Packages(at) => {
-                let batches = locked.get(at).map(Vec::as_slice).unwrap_or_default();
-                let batches: Vec<Vec<Package>> = batches
-                    .iter()
-                    .map(|batch| {
-                        batch.iter().map(|package| context.package_file(package)).collect()
-                    })
-                    .collect::<Result<_, Error>>()?;
-                install(root, &batches, filters, epoch, threads, &log)?;
-            }
-            Transaction::Files(path) => {
-                log(&format!("files {}", path.display()));
-                provision::files(root, &context.project.folder().join(path), epoch)?;
-                context.unchanged(path)?;
-            }
-            Transaction::Slots(slots) => {
-                for (name, to) in slots {
-                    let Some(slot) = context.recipe.slots.get(name) else { continue };
-                    log(&format!("{} to /{}", slot.file.display(), to.display()));
-                    provision::program(
-                        root,
-                        &context.project.folder().join(&slot.file),
-                        to,
-                        epoch,
-                    )?;
-                    context.unchanged(&slot.file)?;
-                }
-            }
-            Transaction::Script(script) => {
-                log(&format!("script {}", script.path.display()));
-                let path = context.project.folder().join(&script.path);
-                let network = context.network(script.network);
-                provision::script(root, &path, &script.env, network, epoch, &log)?;
-                context.unchanged(&script.path)?;
-            }
-            Transaction::HostScript(script) => {
-                log(&format!("host-script {}", script.path.display()));
-                let path = context.project.folder().join(&script.path);
-                provision::host_script(root, &path, &script.env, epoch, &log)?;
-                context.unchanged(&script.path)?;
-            }
-            Transaction::Ansible(step) => super::ansible::run(context, target, root, step)?,
-            Transaction::Systemd(units) => {
-                log("systemd units");
-                let units = provision::Units {
-                    enable: &units.enable,
-                    disable: &units.disable,
-                    mask: &units.mask,
-                    default: units.default.as_deref(),
-                };
-                provision::systemd(root, &units, epoch, &log)?;
-            }
-            Transaction::Container(image) => {
-                log(&format!("container image {image}"));
-                let scratch = format!("container-{}", target.to_string().replace('/', "-"));
-                let scratch = context.project.scratch().join(scratch);
-                containers::lay(context, image, root, &scratch, &log)?;
-            }
-            Transaction::Modules(include, to) => {
-                log("kernel modules");
-                kernel::provide(context, target, root, include, to)?;
-            }
-            Transaction::Users(users) => {
-                for user in users {
-                    log(&format!("user {}", user.name));
-                    let user = provision::User {
-                        name: &user.name,
-                        uid: user.uid,
-                        system: user.system,
-                        shell: &user.shell,
-                        groups: &user.groups,
-                        sudo: user.sudo == Some(Sudo::Nopasswd),
-                    };
-                    provision::user(root, &user, epoch, &log)?;
-                }
-            }
-        }
-    }
-    Ok(())
 }
 
 /// The tree of that name: the one that is there, or a new one, which gets its name only when it is whole.
