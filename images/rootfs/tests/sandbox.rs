@@ -88,3 +88,40 @@ fn the_root_of_a_tree_is_as_roots_are() {
     let metadata = std::fs::metadata(tree.path()).unwrap();
     assert_eq!(std::os::unix::fs::MetadataExt::mode(&metadata) & 0o7777, 0o755);
 }
+
+#[test]
+fn a_sandbox_that_was_written_down_is_the_same() {
+    let Some(tree) = tree() else { return };
+    let shown = tempfile::tempdir().unwrap();
+    std::fs::write(shown.path().join("file"), "shown\n").unwrap();
+    let scratch = tempfile::tempdir().unwrap();
+    let sandbox = Sandbox::new(tree.path(), 0)
+        .with_folder("shown", shown.path())
+        .with_scratch(scratch.path())
+        .with_variable("WORD", "said");
+    let text = serde_json::to_string(&sandbox).unwrap();
+    let sandbox: Sandbox = serde_json::from_str(&text).unwrap();
+    let run = |script: &str| {
+        let ran = sandbox.run("a script", "/bin/sh", &["-c", script], &|_| {});
+        ran.map(|output| output.0).map_err(|error| error.to_string())
+    };
+    assert_eq!(
+        run("cat /run/shown/file; echo $WORD | cat; echo x > /tmp/kept").unwrap(),
+        "shown\nsaid\n"
+    );
+    assert_eq!(run("cat /tmp/kept").unwrap(), "x\n", "what is in /tmp stays for the next one");
+    assert!(run("echo x > /run/shown/file").is_err(), "nothing of the host is changed");
+    assert_eq!(std::fs::read_dir(tree.path().join("tmp")).unwrap().count(), 0);
+}
+
+#[test]
+fn a_network_is_there_when_it_is_asked_for() {
+    let Some(tree) = tree() else { return };
+    let same = |network: bool| {
+        let sandbox = Sandbox::new(tree.path(), 0).with_network(network);
+        let said = sandbox.run("ls", "/bin/ls", &["-l", "/proc/self/ns/net"], &|_| {}).unwrap().0;
+        let ours = std::fs::read_link("/proc/self/ns/net").unwrap();
+        said.contains(ours.to_str().unwrap())
+    };
+    assert!(same(true) && !same(false));
+}
