@@ -10,8 +10,6 @@ use overboot_debian::deb822;
 const DEBIAN: &str = "http://ftp.debian.org/debian";
 /// The same for Ubuntu.
 const UBUNTU: &str = "http://archive.ubuntu.com/ubuntu";
-/// The same for Ubuntu's architectures that are not there.
-const UBUNTU_PORTS: &str = "http://ports.ubuntu.com/ubuntu-ports";
 
 /// One archive a host takes packages from.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -46,13 +44,12 @@ pub fn host_security_mirror(distribution: &str) -> Option<String> {
         .or_else(|| security_sibling(&find_mirror(&sources, distribution)?))
 }
 
-/// The mirror to take when neither recipe nor host names one; `None` for an unknown distribution.
+/// The mirror to take when neither recipe nor host names one; `None` where none is known.
 #[must_use]
 pub fn fallback_mirror(distribution: &str) -> Option<&'static str> {
     match distribution {
         "debian" => Some(DEBIAN),
         "ubuntu" => Some(UBUNTU),
-        "ubuntu-ports" => Some(UBUNTU_PORTS),
         _ => None,
     }
 }
@@ -218,7 +215,8 @@ mod tests {
         ] {
             assert_eq!(security_sibling(mirror).as_deref(), sibling, "{mirror}");
         }
-        for distribution in ["debian", "ubuntu", folder("ubuntu", "arm64")] {
+        assert_eq!(fallback_mirror(folder("ubuntu", "arm64")), None, "none that is built in");
+        for distribution in ["debian", "ubuntu"] {
             let mirror = fallback_mirror(distribution).unwrap();
             assert!(security_sibling(mirror).is_some());
         }

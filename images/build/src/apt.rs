@@ -113,10 +113,12 @@ mod tests {
 
     #[test]
     fn sources_are_those_of_the_distribution() {
-        let told = apt_sources(&recipe("suite = \"noble\"\narchitecture = \"arm64\"\n"));
+        let told = apt_sources(&recipe(
+            "suite = \"noble\"\narchitecture = \"arm64\"\nmirror = \"http://m/ubuntu-ports\"\n",
+        ));
         let stanza = |suites: &str| {
             format!(
-                "Types: deb\nURIs: http://ports.ubuntu.com/ubuntu-ports\nSuites: {suites}\nComponents: main universe\n\
+                "Types: deb\nURIs: http://m/ubuntu-ports\nSuites: {suites}\nComponents: main universe\n\
                  Signed-By: /usr/share/keyrings/ubuntu-archive-keyring.gpg\n"
             )
         };

@@ -30,7 +30,7 @@ impl ArchiveSources<'_> {
 /// The archives of a recipe, the main one first, the others by name: among equals, the first is taken.
 ///
 /// # Errors
-/// No mirror is known for the security suite.
+/// No mirror is known, or none for the security suite.
 pub fn archives(recipe: &Recipe) -> Result<Vec<ArchiveSources<'_>>, Error> {
     let mut found = vec![ArchiveSources { extra: None, sources: main_sources(recipe)? }];
     found.extend(recipe.archive.extra.iter().map(|extra| {
@@ -43,7 +43,7 @@ pub fn archives(recipe: &Recipe) -> Result<Vec<ArchiveSources<'_>>, Error> {
 
 fn main_sources(recipe: &Recipe) -> Result<Vec<Source>, Error> {
     let archive = &recipe.archive;
-    let main = main_mirror(archive);
+    let main = main_mirror(recipe)?;
     let components = archive.components.join(" ");
     let source = |suite: String| {
         if archive.has_security() && suite == archive.security_suite() {
@@ -55,13 +55,23 @@ fn main_sources(recipe: &Recipe) -> Result<Vec<Source>, Error> {
     archive.suites().into_iter().map(source).collect()
 }
 
-fn main_mirror(archive: &Archive) -> String {
+fn main_mirror(recipe: &Recipe) -> Result<String, Error> {
+    let archive = &recipe.archive;
     let folder = folder(archive);
     let named = archive.mirror.clone();
-    named
+    let known = named
         .or_else(|| mirror::host_mirror(folder))
-        .or_else(|| mirror::fallback_mirror(folder).map(str::to_owned))
-        .unwrap_or_default()
+        .or_else(|| mirror::fallback_mirror(folder).map(str::to_owned));
+    known.ok_or_else(|| {
+        let Archive { suite, architecture, places, .. } = archive;
+        Error::told(
+            format!(
+                "{}no mirror of \"{suite}\" for {architecture} is known",
+                recipe.at(places.suite)
+            ),
+            format!("name one in [archive] of overboot.toml: mirror = \"http://…/{folder}\""),
+        )
+    })
 }
 
 fn security_mirror(archive: &Archive, main: &str) -> Result<String, Error> {
