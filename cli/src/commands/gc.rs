@@ -33,10 +33,9 @@ pub(crate) struct Args {
 
 pub(crate) fn run(global: &Global, args: &Args, printer: &Printer) -> Result<ExitCode> {
     let (project, recipe) = project::open(global)?;
-    let lock = Lock::load(project.folder())?;
     let cached = Duration::from_secs(u64::from(args.days) * DAY);
     let spare = Spare { generations: args.keep, cached };
-    let garbage = collect(&project, &recipe, lock.as_ref(), spare, args.dry_run)?;
+    let garbage = collect(&project, &recipe, spare, args.dry_run)?;
     let kinds =
         [("blobs", &garbage.blobs), ("damaged", &garbage.damaged), ("cached", &garbage.cached)];
     let count =
@@ -57,7 +56,7 @@ pub(crate) fn run(global: &Global, args: &Args, printer: &Printer) -> Result<Exi
         let (files, bytes) = count(files);
         printer.result(format!("{kind:<24} {files} files, {}", size(bytes)));
     }
-    if lock.is_none() {
+    if !project.folder().join(Lock::FILE).exists() {
         printer.note("There is no overboot.lock: all of the cache stays.");
     }
     let all: u64 = kinds.iter().map(|(_, files)| count(files).1).sum();

@@ -30,7 +30,7 @@ pub(crate) struct RollbackArgs {
     /// The boot set; may be left out where only one was published
     #[arg(value_name = "SET")]
     set: Option<String>,
-    /// The generation; otherwise the one before what is served
+    /// The generation; otherwise the one whose number comes before what is served
     #[arg(long, value_name = "NUMBER")]
     to: Option<u64>,
 }
@@ -80,6 +80,8 @@ pub(crate) fn rollback(
             return Err(told(message, format!("name one: `overboot rollback {}`", all[0])));
         }
     };
+    // Nobody collects meanwhile what is about to be served.
+    let _occupied = project.occupy()?;
     let generation = store.roll_back(&set, args.to)?;
     tell(&store, &generation, printer)?;
     Ok(ExitCode::SUCCESS)

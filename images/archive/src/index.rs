@@ -12,7 +12,7 @@ use liblzma::read::XzDecoder;
 use overboot_digest::Digest;
 use tracing::debug;
 
-use crate::fetch::{Fetcher, replace};
+use crate::fetch::{Fetcher, NEW, replace};
 use crate::release::{Policy, Release, ReleaseFile};
 use crate::trust::{Keyring, Signer};
 use crate::{Error, Source, suites, workers};
@@ -300,6 +300,11 @@ impl Update<'_> {
         let mut named = HashSet::new();
         for entry in fs_err::read_dir(self.cache_dir).map_err(failed)? {
             let path = entry.map_err(failed)?.path();
+            // What a killed one was about to replace something with; nobody else is at it while we have the lock.
+            if path.to_string_lossy().contains(NEW) {
+                fs_err::remove_file(&path).map_err(|source| Error::file(&path, source))?;
+                continue;
+            }
             if path.extension().is_some_and(|extension| extension == "InRelease") {
                 let bytes = fs_err::read(&path).map_err(failed)?;
                 let text = String::from_utf8_lossy(&bytes);

@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use overboot_digest::Digest;
 use serde::{Deserialize, Serialize};
@@ -11,6 +11,9 @@ use tracing::warn;
 
 use crate::fetch::{Aside, Download, Fetcher};
 use crate::{Error, workers};
+
+/// How long what was begun and not finished is left alone.
+const A_DAY: Duration = Duration::from_secs(24 * 3600);
 
 /// A package file that is wanted, as the lock names it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -177,6 +180,9 @@ impl PackageStore {
             let entry = entry.map_err(failed)?;
             // Another process may have renamed it.
             let Ok(metadata) = entry.metadata() else { continue };
+            // What is begun may be in somebody's hands.
+            let begun = entry.path().extension().is_some_and(|ending| ending == "partial");
+            let since = if begun { since.min(SystemTime::now() - A_DAY) } else { since };
             let old = metadata.modified().is_ok_and(|used| used < since);
             if old && metadata.is_file() && !needed.contains(&entry.path()) {
                 unused.push((entry.path(), metadata.len()));

@@ -50,11 +50,11 @@ pub struct Garbage {
 pub fn collect(
     project: &Project,
     recipe: &Recipe,
-    lock: Option<&Lock>,
     spare: Spare,
     dry: bool,
 ) -> Result<Garbage, Error> {
     let _occupied = project.occupy()?;
+    let lock = Lock::load(project.folder())?;
     let store = project.store()?;
     let names = names(&store, recipe, spare.generations)?;
     let gone: Vec<String> = names.iter().map(|(name, _)| name.clone()).collect();
@@ -63,12 +63,20 @@ pub fn collect(
         names,
         blobs: store.garbage(&gone, &kept)?,
         damaged: files(&store.dir().join("damaged"))?,
-        cached: lock.map(|lock| cached(project, lock, spare)).transpose()?.unwrap_or_default(),
+        cached: lock
+            .as_ref()
+            .map(|lock| cached(project, lock, spare))
+            .transpose()?
+            .unwrap_or_default(),
     };
     if !dry {
         garbage.blobs = store.collect(&gone, &kept)?;
         for (path, _) in garbage.damaged.iter().chain(&garbage.cached) {
-            fs_err::remove_file(path).map_err(Error::io("remove", path))?;
+            match fs_err::remove_file(path) {
+                // Somebody else collects in the same cache.
+                Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+                removed => removed.map_err(Error::io("remove", path))?,
+            }
         }
     }
     Ok(garbage)

@@ -97,7 +97,9 @@ impl Context<'_> {
     /// The network of a step that asks for it, or of one that does not.
     pub(crate) fn network(&self, asked: bool) -> Network<'_> {
         let proxy = self.recipe.archive.proxy.as_deref();
-        if asked { Network::Host { proxy } } else { Network::None }
+        // Also a base that is only made again because its tree is gone asks nobody.
+        let offline = self.project.options().offline;
+        if asked && !offline { Network::Host { proxy } } else { Network::None }
     }
 
     pub(crate) fn log<'s>(&'s self, target: &'s Target) -> impl Fn(&str) + Sync + 's {

@@ -447,7 +447,8 @@ impl Planner<'_> {
         inputs
             .set(format!("step {at} {kind} {}", script.path.display()), self.source(&script.path));
         for (name, value) in &script.env {
-            inputs.set(format!("step {at} {kind} {name}"), value);
+            // A variable may be called as the script is.
+            inputs.set(format!("step {at} {kind} with {name}"), value);
         }
         if script.network {
             inputs.set(format!("step {at} {kind} {} network", script.path.display()), "yes");

@@ -15,6 +15,10 @@ pub fn publish(store: &Store, recipe: &Recipe, sets: &[String]) -> Result<Vec<Ge
     for set in sets {
         let target = format!("set/{set}");
         let Some(artifact) = store.get(&target)? else { continue };
+        // Its signature too: where that is lost, nobody could say what is wrong with it.
+        for blob in artifact.manifest.contents() {
+            store.check_blob(&target, blob)?;
+        }
         if let Some(problem) = signature_problem(store, recipe, &artifact) {
             return Err(Error::told(
                 format!("{target} is not published: {problem}"),

@@ -75,6 +75,8 @@ pub(crate) fn signature_problem(
 /// # Errors
 /// It cannot be read, or is none.
 pub(crate) fn parts(store: &Store, set: &Artifact) -> Result<Vec<Blob>, Error> {
+    // What is damaged may name anything.
+    store.check_blob(&set.target, set.layer().descriptor())?;
     let path = store.blob_path(&set.layer().digest);
     let bytes = fs_err::read(&path).map_err(Error::io("read", &path))?;
     Ok(BootSet::from_trusted_bytes(&bytes)?.blobs().collect())

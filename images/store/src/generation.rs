@@ -4,6 +4,8 @@
 //! generations is served. Names in one index: publishing and rolling back are one rename of it, and whoever reads it meanwhile
 //! has the old state or the new one.
 
+use overboot_digest::Digest;
+
 use crate::layout::{self, Index};
 use crate::{Artifact, Error, Store};
 
@@ -43,6 +45,11 @@ pub fn boot_set(target: &str) -> Option<&str> {
     published.or_else(|| Some(parse(target)?.0))
 }
 
+/// What the generation `target` is called while it is served; `None` where it is none.
+pub(crate) fn published(target: &str) -> Option<String> {
+    Some(format!("{PUBLISHED}{}", parse(target)?.0))
+}
+
 impl Store {
     /// What nodes get that are to boot the set of that name: the generation that was published, or what was built last where
     /// none ever was. `None` where there is no such set.
@@ -70,12 +77,15 @@ impl Store {
     /// As [`Store::generations`].
     pub fn unpublished(&self) -> Result<Vec<Generation>, Error> {
         let index = self.index()?;
-        let changed = |one: &Generation| {
-            let [built, published] =
-                [format!("{SET}{}", one.set), one.target()].map(|name| index.find(&name));
-            built.zip(published).is_some_and(|(built, published)| built.digest != published.digest)
-        };
-        Ok(generations(&index).into_iter().filter(|one| one.served && changed(one)).collect())
+        let served = generations(&index).into_iter().filter(|one| one.served);
+        let mut changed = Vec::new();
+        for generation in served {
+            let built = self.content(&index, &format!("{SET}{}", generation.set))?;
+            if built.is_some() && built != self.content(&index, &generation.target())? {
+                changed.push(generation);
+            }
+        }
+        Ok(changed)
     }
 
     /// Publishes these sets as they were built last, all at once. One that is a generation already is served again under its
@@ -92,10 +102,14 @@ impl Store {
                     set: set.clone(),
                     reason: "it was not built".to_owned(),
                 })?;
+                let content = self.content(index, &format!("{SET}{set}"))?;
                 let of_set = || generations(index).into_iter().filter(|known| known.set == *set);
-                let same = of_set().find(|known| {
-                    index.find(&known.target()).is_some_and(|e| e.digest == built.digest)
-                });
+                let mut same = None;
+                for known in of_set() {
+                    if self.content(index, &known.target())? == content {
+                        same = Some(known);
+                    }
+                }
                 let generation = same.unwrap_or_else(|| Generation {
                     set: set.clone(),
                     number: of_set().map(|known| known.number).max().unwrap_or(0) + 1,
@@ -107,6 +121,13 @@ impl Store {
             }
             Ok(published)
         })
+    }
+
+    /// The digest of what was signed: a set that was made again has another signature, and is the same.
+    fn content(&self, index: &Index, target: &str) -> Result<Option<Digest>, Error> {
+        let entry = index.find(target);
+        let artifact = entry.map(|entry| self.artifact(target, entry)).transpose()?;
+        Ok(artifact.map(|artifact| artifact.layer().digest))
     }
 
     /// Serves an earlier generation of a set again: that of the number `to`, or the one before what is served.

@@ -5,6 +5,8 @@ use std::collections::BTreeMap;
 use overboot_digest::Digest;
 use serde::{Deserialize, Serialize};
 
+use crate::generation;
+
 /// The media type of manifests.
 pub const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
 /// The media type of `index.json`.
@@ -125,7 +127,7 @@ impl ArtifactManifest {
     }
 
     /// All content it names.
-    pub(crate) fn contents(&self) -> impl Iterator<Item = Descriptor> {
+    pub fn contents(&self) -> impl Iterator<Item = Descriptor> {
         self.layers.iter().chain(&self.record).map(Layer::descriptor)
     }
 
@@ -215,11 +217,22 @@ impl Index {
         self.manifests.sort_by(|a, b| name(a).cmp(&name(b)));
     }
 
-    /// Takes the name away; was there one?
-    pub(crate) fn remove(&mut self, target: &str) -> bool {
-        let before = self.manifests.len();
+    fn remove(&mut self, target: &str) {
         self.manifests.retain(|manifest| name(manifest) != Some(target));
-        self.manifests.len() < before
+    }
+
+    /// Takes names away, but for those of what is served by now.
+    pub(crate) fn forget(&mut self, targets: &[String]) {
+        let served = |target: &&String| {
+            generation::published(target).is_some_and(|published| {
+                let [one, other] = [target.as_str(), &published].map(|name| self.find(name));
+                one.zip(other).is_some_and(|(one, other)| one.digest == other.digest)
+            })
+        };
+        let gone: Vec<String> = targets.iter().filter(|one| !served(one)).cloned().collect();
+        for target in gone {
+            self.remove(&target);
+        }
     }
 }
 

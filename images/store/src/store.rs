@@ -293,17 +293,24 @@ impl Store {
         gone: &[String],
         kept: &HashSet<Digest>,
     ) -> Result<Vec<(PathBuf, u64)>, Error> {
+        let mut index = self.index()?;
+        index.forget(gone);
+        self.garbage_of(&index, kept)
+    }
+
+    fn garbage_of(
+        &self,
+        index: &Index,
+        kept: &HashSet<Digest>,
+    ) -> Result<Vec<(PathBuf, u64)>, Error> {
         // `{}` is the config of every artifact without a record.
         let mut needed = HashSet::from([Digest::of("{}")]);
         needed.extend(kept);
-        for entry in self.index()?.manifests {
-            let name = layout::name(&entry).unwrap_or("(unnamed)").to_owned();
-            if gone.contains(&name) {
-                continue;
-            }
+        for entry in &index.manifests {
+            let name = layout::name(entry).unwrap_or("(unnamed)");
             needed.insert(entry.digest);
             if entry.media_type == layout::MANIFEST {
-                let artifact = self.artifact(&name, &entry)?;
+                let artifact = self.artifact(name, entry)?;
                 needed.extend(artifact.manifest.contents().map(|blob| blob.digest));
             } else {
                 self.follow_foreign(&entry.digest, &mut needed)?;
@@ -353,12 +360,10 @@ impl Store {
         gone: &[String],
         kept: &HashSet<Digest>,
     ) -> Result<Vec<(PathBuf, u64)>, Error> {
-        let garbage = self.garbage(gone, kept)?;
-        self.change_index(|index| {
-            for target in gone {
-                index.remove(target);
-            }
-            Ok(())
+        // What is needed is told from the index as it is written: nobody can have named anything in between.
+        let garbage = self.change_index(|index| {
+            index.forget(gone);
+            self.garbage_of(index, kept)
         })?;
         for (path, _) in &garbage {
             fs_err::remove_file(path).map_err(Error::write(path))?;

@@ -3,6 +3,7 @@
 use std::io::{self, Read, Write};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use fs_err::{File, OpenOptions};
 use overboot_digest::{Digest, Hasher};
@@ -99,14 +100,23 @@ pub(crate) fn sync_parent(path: &Path) -> Result<(), Error> {
     File::open(parent).and_then(|parent| parent.sync_all()).map_err(|e| Error::file(parent, e))
 }
 
-/// Writes `bytes` to `path` so that after a crash there is the old content or the new one.
+/// What a file that is about to replace another has in its name.
+pub(crate) const NEW: &str = ".new-";
+
+/// Writes `bytes` to `path` so that after a crash there is the old content or the new one. Several threads may write the same:
+/// two suites may have one list.
 pub(crate) fn replace(path: &Path, bytes: &[u8]) -> Result<(), Error> {
+    static WRITTEN: AtomicU64 = AtomicU64::new(0);
+    let number = WRITTEN.fetch_add(1, Ordering::Relaxed);
     let mut name = path.as_os_str().to_owned();
-    name.push(".new");
+    name.push(format!("{NEW}{}-{number}", std::process::id()));
     let new = PathBuf::from(name);
     let written = File::create(&new)
         .and_then(|mut file| file.write_all(bytes).and_then(|()| file.sync_all()))
         .and_then(|()| fs_err::rename(&new, path));
-    written.map_err(|source| Error::file(path, source))?;
+    written.map_err(|source| {
+        let _ = fs_err::remove_file(&new);
+        Error::file(path, source)
+    })?;
     sync_parent(path)
 }

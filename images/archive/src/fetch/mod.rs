@@ -15,7 +15,7 @@ use ureq::Body;
 use ureq::http::{Response, header};
 
 pub(crate) use self::aside::Aside;
-pub(crate) use self::aside::replace;
+pub(crate) use self::aside::{NEW, replace};
 use self::client::Client;
 use crate::Error;
 

@@ -107,6 +107,24 @@ fn several_sources_and_components_keep_their_order() {
 }
 
 #[test]
+fn suites_with_the_same_list_do_not_get_in_each_others_way() {
+    let bed = Bed::new(|archive| archive);
+    let fetcher = Fetcher::new(options()).unwrap();
+    let keyring = Keyring::from_bytes(&bed.key.certificate()).unwrap();
+    // Updates and security updates often have nothing: one list, fetched side by side.
+    let sources = vec![Source::new(&bed.server.uri(), "trixie", "main"); 8];
+    let policy = Policy { check_valid_until: true };
+    for round in 0..20 {
+        let cache = bed.dir.path().join(round.to_string());
+        let index = Index::update(&fetcher, &sources, &keyring, "amd64", &cache, now(), policy);
+        assert_eq!(index.unwrap().suites.len(), 8);
+        let names = std::fs::read_dir(&cache).unwrap().map(|entry| entry.unwrap().file_name());
+        let left: Vec<_> = names.filter(|name| name.to_string_lossy().contains("new")).collect();
+        assert!(left.is_empty(), "{left:?}");
+    }
+}
+
+#[test]
 fn packages_of_architecture_all_are_found_where_they_are_apart() {
     let key = SigningKey::generate();
     let mut tree = Tree::new();

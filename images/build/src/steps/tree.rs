@@ -29,9 +29,15 @@ pub(crate) fn extract(context: &Context<'_>, image: &str, folder: &Path) -> Resu
     Ok(())
 }
 
-/// Is the tree of that name there?
+/// Is the tree of that name there, and whole?
 pub(crate) fn is_kept(context: &Context<'_>, name: &str) -> bool {
-    context.project.trees().join(name).is_dir()
+    is_whole(&context.project.trees().join(name))
+}
+
+/// Is all of a tree there? Somebody may have begun to remove it by hand: what is left of it is not the tree.
+fn is_whole(tree: &Path) -> bool {
+    tree.is_dir()
+        && fs_err::read_to_string(counted(tree)).is_ok_and(|said| said == entries(tree).to_string())
 }
 
 /// A base's tree.
@@ -112,13 +118,10 @@ pub(crate) fn kept(
     let _turn = turn.lock().unwrap_or_else(PoisonError::into_inner);
     let path = context.project.trees().join(name);
     let count = counted(&path);
-    if path.is_dir() {
-        // Somebody may have begun to remove it by hand: what is left of it is not the tree.
-        if fs_err::read_to_string(&count).is_ok_and(|said| said == entries(&path).to_string()) {
-            return Ok(path);
-        }
-        overboot_rootfs::remove_tree(&path)?;
+    if is_whole(&path) {
+        return Ok(path);
     }
+    overboot_rootfs::remove_tree(&path)?;
     let aside = context.project.scratch().join(name);
     Root::create(&aside)?;
     make(&aside)?;

@@ -170,7 +170,8 @@ pub fn unused(
     let cache = Cache::open(cache)?;
     let mut needed: HashSet<Digest> = manifests.iter().copied().collect();
     for manifest in manifests {
-        let Some(bytes) = cache.read(*manifest)? else { continue };
+        // Whose manifest is lost, nobody can say what it needs.
+        let Some(bytes) = cache.read(*manifest)? else { return Ok(Vec::new()) };
         if let Ok(Document::Manifest(parsed)) = Document::parse(document::MANIFEST, &bytes) {
             needed.insert(parsed.config.digest);
             needed.extend(parsed.layers.iter().map(|layer| layer.digest));

@@ -80,3 +80,33 @@ fn of_old_generations_the_newest_and_the_served_one_stay() {
     built(&store, b"6");
     assert_eq!(publish(&store), 6, "a number is not given again");
 }
+
+#[test]
+fn what_is_served_by_now_is_not_collected() {
+    let (_dir, store) = new();
+    for content in [b"1", b"2"] {
+        built(&store, content);
+        publish(&store);
+    }
+    let old: Vec<String> = store.old_generations(0).unwrap().iter().map(|g| g.target()).collect();
+    assert_eq!(old, ["generation/discovery/1"]);
+    // Somebody rolls back before what was looked up is removed.
+    store.roll_back("discovery", Some(1)).unwrap();
+    store.collect(&old, &HashSet::new()).unwrap();
+    assert_eq!(store.generations().unwrap().len(), 2);
+    assert_eq!(store.verify().unwrap(), []);
+}
+
+#[test]
+fn a_set_that_was_made_again_is_no_new_generation() {
+    let (_dir, store) = new();
+    built(&store, b"first");
+    publish(&store);
+    // The same set with another signature has another manifest.
+    let mut again = manifest(&store, b"first");
+    let signature = store.put_bytes(b"another signature").unwrap();
+    again.layers.push(overboot_store::Layer::new("application/vnd.example.signature", signature));
+    store.publish("set/discovery", &again).unwrap();
+    assert_eq!(store.unpublished().unwrap(), []);
+    assert_eq!(publish(&store), 1);
+}
