@@ -1,9 +1,8 @@
 //! Container images as the source of bases and overlays: from a layout of the project, and from a real registry.
 
 use std::fs;
-use std::io::Write;
 use std::path::Path;
-use std::process::{Command, Output, Stdio};
+use std::process::{Command, Output};
 
 use overboot_testkit::container::{Layer, Packing, layout};
 use overboot_testkit::program::run;
@@ -12,6 +11,7 @@ use overboot_testkit::require;
 
 use crate::project::{Project, failed, succeeded};
 use crate::provisioners::{paths, text, with};
+use crate::registry;
 use crate::small::{self, Small};
 
 fn possible() -> bool {
@@ -195,17 +195,8 @@ script = "inside.sh"
 
 /// Runs a command that asks for the password of the registry.
 fn with_password(project: &Project, ca: &Path, words: &[&str]) -> Output {
-    let mut command = project.overboot(words);
-    command.args(["--username", USERNAME, "--password-stdin", "--ca"]).arg(ca);
-    let mut child = command
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
-    // It may end without having read it.
-    let _ = writeln!(child.stdin.take().unwrap(), "{PASSWORD}");
-    child.wait_with_output().unwrap()
+    let words = [words, &["--ca", ca.to_str().unwrap()]].concat();
+    registry::with(PASSWORD, project, &words)
 }
 
 #[test]

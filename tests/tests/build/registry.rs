@@ -11,7 +11,7 @@ use crate::project::{Project, failed, succeeded};
 use crate::small::{self, Small};
 
 /// Runs a command that asks for the password.
-fn with(password: &str, project: &Project, words: &[&str]) -> Output {
+pub fn with(password: &str, project: &Project, words: &[&str]) -> Output {
     let mut command = project.overboot(words);
     command.args(["--username", USERNAME, "--password-stdin"]);
     let mut child = command
