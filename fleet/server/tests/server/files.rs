@@ -62,12 +62,16 @@ fn a_machine_goes_on_with_the_set_that_it_began_with() {
     let layer = store.put_bytes(set.to_string().as_bytes()).unwrap();
     let mut manifest = began.manifest.clone();
     manifest.layers[0] = overboot_store::Layer::new(&manifest.layers[0].media_type, layer);
+    let signature = store.put_bytes(b"untrusted comment: of the newer one\n").unwrap();
+    manifest.layers[1] = overboot_store::Layer::new(&manifest.layers[1].media_type, signature);
     store.publish("set/discovery", &manifest).unwrap();
     assert_eq!(served(), old, "what was built is not served before it is published");
     publish();
     assert_eq!(served(), "newer");
     assert_eq!(server.get(&path).expect(200)["cmdline"], old);
-    assert!(server.get(&path.replace(".json", ".json.minisig")).text().starts_with("untrusted"));
+    let signature = |path: &str| server.get(&path.replace(".json", ".json.minisig")).text();
+    assert!(signature(&path).contains("a signature"), "{}", signature(&path));
+    assert!(signature("/boot/sets/discovery.json").contains("of the newer one"));
     store.roll_back("discovery", None).unwrap();
     assert_eq!(served(), old);
 }
