@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use overboot_recipe::{Serve, ServeDhcp};
+use overboot_recipe::{Placed, Recipe, ServeDhcp};
 use overboot_server::{Dhcp, Network, Server, ServerConfig};
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
@@ -67,7 +67,7 @@ pub(crate) fn run(global: &Global, args: &Args, printer: &Printer) -> Result<Exi
         }
         chosen => chosen?,
     };
-    let config = config(&recipe.serve, args, state, store.dir().to_owned(), boot_set)?;
+    let config = config(&recipe, args, state, store.dir().to_owned(), boot_set)?;
     tracing_subscriber::fmt()
         .with_env_filter(
             EnvFilter::try_from_env("OVERBOOT_LOG").unwrap_or_else(|_| EnvFilter::new("info")),
@@ -103,20 +103,23 @@ async fn serve(config: ServerConfig, printer: &Printer) -> Result<()> {
 
 /// What the recipe says, unless an argument says otherwise.
 fn config(
-    recipe: &Serve,
+    recipe: &Recipe,
     args: &Args,
     state: PathBuf,
     store: PathBuf,
     boot_set: String,
 ) -> Result<ServerConfig> {
-    let interface = args.interface.clone().or_else(|| recipe.interface.clone());
-    let address = interface.as_deref().map(address_of).transpose()?;
-    let served = interface.zip(address);
+    let serve = &recipe.serve;
+    let named = args.interface.clone().map(Placed::from);
+    let interface = named.or_else(|| serve.interface.clone());
+    let address = interface.as_ref().map(|name| address_of(recipe, name)).transpose()?;
+    let served = interface.map(|name| name.value).zip(address);
     let mut config = ServerConfig::new(state, store);
-    config.http = args.http.unwrap_or(recipe.http);
+    config.http = args.http.unwrap_or(*serve.http);
     config.tftp = address.map(|address| SocketAddrV4::new(address, TFTP_PORT));
-    config.dhcp = dhcp(args.dhcp.unwrap_or(recipe.dhcp), served, recipe)?;
-    config.discovery = Some(recipe.discovery.clone());
+    let wanted = args.dhcp.map_or(serve.dhcp, Placed::from);
+    config.dhcp = dhcp(recipe, wanted, served)?;
+    config.discovery = Some(serve.discovery.value.clone());
     config.boot_set = boot_set;
     config.common = args.common.clone();
     config.syslog = args.syslog;
@@ -124,7 +127,7 @@ fn config(
     config.advertised = args
         .advertise
         .clone()
-        .or_else(|| recipe.advertise.clone())
+        .or_else(|| serve.advertise.as_ref().map(|host| host.value.clone()))
         .or_else(|| address.map(|address| address.to_string()));
     if config.advertised.is_none() && config.http.ip().is_unspecified() {
         config.advertised = own_address().map(|address| address.to_string());
@@ -132,11 +135,15 @@ fn config(
     Ok(config)
 }
 
-fn dhcp(wanted: ServeDhcp, served: Option<(String, Ipv4Addr)>, recipe: &Serve) -> Result<Dhcp> {
-    match (wanted, served) {
+fn dhcp(
+    recipe: &Recipe,
+    wanted: Placed<ServeDhcp>,
+    served: Option<(String, Ipv4Addr)>,
+) -> Result<Dhcp> {
+    match (wanted.value, served) {
         (ServeDhcp::Off, _) => Ok(Dhcp::Off),
         (_, None) => Err(told(
-            "DHCP needs an interface",
+            format!("{}DHCP needs an interface", recipe.at(wanted.place)),
             "give --interface, or `interface` in [serve] of overboot.toml",
         )),
         (ServeDhcp::Proxy, Some((interface, address))) => Ok(Dhcp::Proxy { interface, address }),
@@ -145,8 +152,8 @@ fn dhcp(wanted: ServeDhcp, served: Option<(String, Ipv4Addr)>, recipe: &Serve) -
                 address,
                 prefix,
                 range: first..=last,
-                routers: recipe.router.into_iter().collect(),
-                dns: recipe.dns.clone(),
+                routers: recipe.serve.router.map(|router| router.value).into_iter().collect(),
+                dns: Placed::values(&recipe.serve.dns),
                 ntp: Vec::new(),
                 domain: None,
             };
@@ -172,9 +179,9 @@ fn dhcp_argument(text: &str) -> Result<ServeDhcp, String> {
 }
 
 /// The first IPv4 address of an interface.
-fn address_of(interface: &str) -> Result<Ipv4Addr> {
+fn address_of(recipe: &Recipe, interface: &Placed<String>) -> Result<Ipv4Addr> {
     let all = if_addrs::get_if_addrs().context("listing this machine's network interfaces")?;
-    let own = all.iter().filter(|address| address.name == interface);
+    let own = all.iter().filter(|address| address.name == **interface);
     let found = own.into_iter().find_map(|address| match address.ip() {
         IpAddr::V4(address) => Some(address),
         IpAddr::V6(_) => None,
@@ -184,7 +191,10 @@ fn address_of(interface: &str) -> Result<Ipv4Addr> {
         names.sort_unstable();
         names.dedup();
         told(
-            format!("there is no interface {interface} with an IPv4 address"),
+            format!(
+                "{}there is no interface {interface} with an IPv4 address",
+                recipe.at(interface.place)
+            ),
             format!("give it one, or name another: {}", names.join(", ")),
         )
     })
@@ -207,9 +217,13 @@ mod tests {
 
     #[test]
     fn the_loopback_interface_has_the_loopback_address() {
-        assert_eq!(address_of("lo").unwrap(), Ipv4Addr::LOCALHOST);
-        let error = format!("{:#}", address_of("no-such-interface").unwrap_err());
-        assert!(error.contains("no-such-interface"), "{error}");
+        let text = "[project]\nname = \"x\"\n[archive]\nsuite = \"trixie\"\n[serve]\ninterface = \"none0\"\n";
+        let recipe = Recipe::parse(text, std::path::Path::new("overboot.toml")).unwrap();
+        let loopback = "lo".to_owned().into();
+        assert_eq!(address_of(&recipe, &loopback).unwrap(), Ipv4Addr::LOCALHOST);
+        let named = recipe.serve.interface.as_ref().unwrap();
+        let error = format!("{:#}", address_of(&recipe, named).unwrap_err());
+        assert!(error.starts_with("overboot.toml:6:13: there is no interface none0"), "{error}");
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use overboot_archive::mirror;
-use overboot_recipe::{Lock, Pin, PinnedVersions, Recipe};
+use overboot_recipe::{Lock, Pin, PinnedVersions, Placed, Recipe};
 
 use crate::sources::{beside, folder};
 
@@ -12,14 +12,15 @@ use crate::sources::{beside, folder};
 pub(crate) fn apt_sources(recipe: &Recipe) -> String {
     let archive = &recipe.archive;
     let fallback = || mirror::fallback_mirror(folder(archive)).map(str::to_owned);
-    let Some(main) = archive.mirror.clone().or_else(fallback) else { return String::new() };
+    let named = archive.mirror.as_ref().map(|mirror| mirror.value.clone());
+    let Some(main) = named.or_else(fallback) else { return String::new() };
     let keys = match &archive.keyring {
         Some(path) => keys_in_image(path, None),
         None => format!("usr/share/keyrings/{}-archive-keyring.gpg", archive.distribution.id()),
     };
     let security = archive.has_security().then(|| archive.security_suite());
     let (secure, plain): (Vec<_>, Vec<_>) =
-        archive.suites().into_iter().partition(|suite| security.as_ref() == Some(suite));
+        archive.suites().into_iter().partition(|suite| security.as_ref() == Some(&suite.value));
     let mut stanzas = vec![stanza(&main, &plain, &archive.components, &keys)];
     if let Some(mirror) = beside(archive, &main).filter(|_| !secure.is_empty()) {
         stanzas.push(stanza(&mirror, &secure, &archive.components, &keys));
@@ -34,7 +35,12 @@ pub(crate) fn apt_sources(recipe: &Recipe) -> String {
 }
 
 /// A stanza of sources.list(5).
-fn stanza(uri: &str, suites: &[String], components: &[String], keys: &str) -> String {
+fn stanza(
+    uri: &str,
+    suites: &[Placed<String>],
+    components: &[Placed<String>],
+    keys: &str,
+) -> String {
     let mut text = format!("Types: deb\nURIs: {uri}\nSuites: {}\n", suites.join(" "));
     if !components.is_empty() {
         text.push_str(&format!("Components: {}\n", components.join(" ")));
@@ -69,7 +75,7 @@ pub(crate) fn is_armored_by_name(keyring: &Path) -> bool {
 /// there are none. Which suite is meant is said in the words of its Release file, which the lock has.
 pub(crate) fn apt_preferences(recipe: &Recipe, lock: &Lock) -> String {
     let listed =
-        |name: &str| recipe.archive.extra.iter().any(|extra| extra.in_image && extra.name == name);
+        |name: &str| recipe.archive.extra.iter().any(|extra| extra.in_image && *extra.name == name);
     let mut records = Vec::new();
     for pin in &recipe.archive.pins {
         let (archive, suite) = match &pin.which {

@@ -6,7 +6,7 @@ use overboot_archive::Installed;
 use overboot_debian::deb822;
 use overboot_digest::Digest;
 use overboot_oci::{Platform, Reference};
-use overboot_recipe::{Lock, LockedContainer, Provisioner, Recipe};
+use overboot_recipe::{Lock, LockedContainer, Placed, Provisioner, Recipe};
 use overboot_registry::image::{self, Source};
 use overboot_rootfs::Root;
 
@@ -30,7 +30,7 @@ pub(crate) fn pin(project: &Project, recipe: &Recipe) -> Result<Vec<LockedContai
             continue;
         }
         let manifest = with(project, recipe, reference, &|_| {}, |source| {
-            if project.options().offline && matches!(reference, Reference::Registry(_)) {
+            if project.options().offline && matches!(**reference, Reference::Registry(_)) {
                 return Err(overboot_registry::Error::Offline { what: reference.to_string() });
             }
             image::resolve(source)
@@ -48,7 +48,7 @@ pub(crate) fn pin(project: &Project, recipe: &Recipe) -> Result<Vec<LockedContai
 pub(crate) fn are_current(project: &Project, recipe: &Recipe, lock: &Lock) -> Result<bool, Error> {
     for reference in recipe.containers() {
         let Some(locked) = lock.manifest(reference) else { return Ok(false) };
-        if let Reference::Layout { path, .. } = reference
+        if let Reference::Layout { path, .. } = &**reference
             && project.folder().join(path).exists()
             && with(project, recipe, reference, &|_| {}, image::resolve)? != locked
         {
@@ -65,7 +65,7 @@ pub(crate) fn are_current(project: &Project, recipe: &Recipe, lock: &Lock) -> Re
 pub(crate) fn layers(
     project: &Project,
     recipe: &Recipe,
-    reference: &Reference,
+    reference: &Placed<Reference>,
     manifest: Digest,
     offline: bool,
     progress: &(dyn Fn(Event) + Sync),
@@ -109,7 +109,7 @@ pub(crate) fn fetch(context: &Context<'_>, steps: &[Provisioner]) -> Result<(), 
 /// Its layers are not what was locked, or hold what no layer may hold.
 pub(crate) fn lay(
     context: &Context<'_>,
-    reference: &Reference,
+    reference: &Placed<Reference>,
     root: &Root,
     scratch: &Path,
     log: overboot_rootfs::Log<'_>,
@@ -117,8 +117,9 @@ pub(crate) fn lay(
     let manifest = locked(context.lock, reference)?;
     let (project, recipe) = (context.project, context.recipe);
     let layers = layers(project, recipe, reference, manifest, true, context.progress)?;
-    overboot_rootfs::container::apply(root, &layers, scratch, log)?;
-    Ok(overboot_rootfs::skeleton(root)?)
+    let laid = overboot_rootfs::container::apply(root, &layers, scratch, log);
+    let laid = laid.and_then(|()| overboot_rootfs::skeleton(root));
+    laid.map_err(|error| Error::from(error).placed(recipe, reference.place))
 }
 
 fn locked(lock: &Lock, reference: &Reference) -> Result<Digest, Error> {
@@ -168,25 +169,25 @@ pub(crate) fn installed(
 fn with<T>(
     project: &Project,
     recipe: &Recipe,
-    reference: &Reference,
+    reference: &Placed<Reference>,
     tell: &(dyn Fn(overboot_registry::Event) + Sync),
     ask: impl FnOnce(&Source<'_>) -> Result<T, overboot_registry::Error>,
 ) -> Result<T, Error> {
     // Debian's names of these two architectures are Go's.
-    let architecture = recipe.archive.architecture.clone();
+    let architecture = recipe.archive.architecture.value.clone();
     let platform = Platform { os: "linux".to_owned(), architecture, variant: None };
-    let place = match reference {
+    let there = match &**reference {
         Reference::Layout { path, name, digest } => Reference::Layout {
             path: project.folder().join(path),
             name: name.clone(),
             digest: *digest,
         },
-        Reference::Registry(_) => reference.clone(),
+        Reference::Registry(_) => reference.value.clone(),
     };
     let options = &project.options().registry;
-    let source = Source { reference: &place, platform: &platform, options, tell };
+    let source = Source { reference: &there, platform: &platform, options, tell };
     ask(&source).map_err(|source| Error::Container {
-        place: recipe.locate(&reference.to_string()).unwrap_or_default(),
+        place: recipe.at(reference.place),
         source: Box::new(source),
     })
 }

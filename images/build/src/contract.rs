@@ -124,7 +124,7 @@ pub(crate) fn of_image(
         Target::Base(_) => base_of_image(store, image)?.to_bytes(),
         Target::Overlay(name) => {
             let Some(overlay) = recipe.overlays.get(name) else { return Ok(None) };
-            let below = Target::Base(overlay.base.clone()).to_string();
+            let below = Target::Base(overlay.base.value.clone()).to_string();
             let Some(artifact) = store.get(&below)? else { return Err(missing(store, &below)) };
             let built_on = BuiltOn { target: below, image: artifact.layer().digest };
             let entries = entries(store, image)?;
@@ -145,7 +145,7 @@ fn fixed(provision: &[Provisioner]) -> BTreeSet<String> {
         _ => None,
     });
     let numbered = users.flatten().filter(|user| user.uid.is_some());
-    numbered.map(|user| user.name.clone()).collect()
+    numbered.map(|user| user.name.value.clone()).collect()
 }
 
 /// The base beneath each overlay, read once.

@@ -35,15 +35,6 @@ impl Local {
     }
 }
 
-/// What the recipe says of a package file.
-pub(crate) fn said(deb: &Deb) -> String {
-    match deb {
-        Deb::File(path) => path.display().to_string(),
-        Deb::Url { url, .. } => url.clone(),
-        Deb::Slot(name) => name.clone(),
-    }
-}
-
 /// Reads a package file and puts it into `store`.
 pub(crate) fn read(
     project: &Project,
@@ -61,9 +52,10 @@ pub(crate) fn read(
                     "name it in the recipe",
                 ));
             };
-            let bytes = from_project(project, &slot.file)?;
-            check_slot(slot, &Digest::of(&bytes))?;
-            (bytes, Whence::File { file: slot.file.clone() })
+            let bytes = from_project(project, &slot.file)
+                .map_err(|error| error.placed(recipe, slot.file.place))?;
+            check_slot(recipe, slot, &Digest::of(&bytes))?;
+            (bytes, Whence::File { file: slot.file.value.clone() })
         }
         Deb::Url { url, sha256 } => {
             let there = fs_err::read(store.path(sha256)).ok();
@@ -129,17 +121,19 @@ fn from_project(project: &Project, path: &Path) -> Result<Vec<u8>, Error> {
 }
 
 /// The digest of what is in a slot.
-pub(crate) fn slot(project: &Project, slot: &Slot) -> Result<Digest, Error> {
-    let found = crate::inputs::source(&project.folder().join(&slot.file))?;
-    check_slot(slot, &found)?;
+pub(crate) fn slot(project: &Project, recipe: &Recipe, slot: &Slot) -> Result<Digest, Error> {
+    let found = crate::inputs::source(&project.folder().join(&*slot.file))
+        .map_err(|error| error.placed(recipe, slot.file.place))?;
+    check_slot(recipe, slot, &found)?;
     Ok(found)
 }
 
-fn check_slot(slot: &Slot, found: &Digest) -> Result<(), Error> {
+fn check_slot(recipe: &Recipe, slot: &Slot, found: &Digest) -> Result<(), Error> {
     match slot.sha256 {
-        Some(wanted) if wanted != *found => Err(Error::told(
+        Some(wanted) if *wanted != *found => Err(Error::told(
             format!(
-                "{} is not the file that the recipe means: its SHA-256 is {}",
+                "{}{} is not the file that the recipe means: its SHA-256 is {}",
+                recipe.at(wanted.place),
                 slot.file.display(),
                 found.hex()
             ),
@@ -184,18 +178,21 @@ pub(crate) fn state(
     });
     let mut found = Vec::new();
     for deb in debs.flatten() {
-        let path = match deb {
-            Deb::File(path) => path,
-            Deb::Slot(name) => {
-                let slot = recipe.slots.get(name);
-                found.extend(slot.map(|slot| (slot.file.clone(), slot.sha256)));
-                continue;
-            }
-            Deb::Url { .. } => continue,
-        };
+        let path =
+            match &**deb {
+                Deb::File(path) => path,
+                Deb::Slot(name) => {
+                    let slot = recipe.slots.get(name);
+                    found.extend(slot.map(|slot| {
+                        (slot.file.value.clone(), slot.sha256.map(|wanted| wanted.value))
+                    }));
+                    continue;
+                }
+                Deb::Url { .. } => continue,
+            };
         let there = project.folder().join(path).exists();
-        let digest =
-            there.then(|| crate::inputs::source(&project.folder().join(path))).transpose()?;
+        let digest = there.then(|| crate::inputs::source(&project.folder().join(path)));
+        let digest = digest.transpose().map_err(|error| error.placed(recipe, deb.place))?;
         found.push((path.clone(), digest));
     }
     Ok(found)
@@ -203,7 +200,7 @@ pub(crate) fn state(
 
 /// Is a slot's file there?
 pub(crate) fn is_there(project: &Project, slot: &Slot) -> bool {
-    project.folder().join(&slot.file).exists()
+    project.folder().join(&*slot.file).exists()
 }
 
 /// The slots without which a base, or an overlay and its base, cannot be made, and whose files are not there.
@@ -214,7 +211,7 @@ pub(crate) fn missing<'r>(project: &Project, recipe: &'r Recipe, target: &Target
     };
     let base = match target {
         Target::Base(name) => recipe.bases.get(name),
-        _ => overlay.and_then(|overlay| recipe.bases.get(&overlay.base)),
+        _ => overlay.and_then(|overlay| recipe.bases.get(overlay.base.as_str())),
     };
     let below = base.into_iter().flat_map(|base| base.slots());
     let own = overlay.into_iter().flat_map(|overlay| overlay.slots());

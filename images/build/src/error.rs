@@ -3,7 +3,7 @@
 use std::io;
 use std::path::PathBuf;
 
-use overboot_recipe::Recipe;
+use overboot_recipe::{Place, Recipe};
 
 /// Why nothing, or not everything, was built.
 #[derive(Debug, thiserror::Error)]
@@ -135,11 +135,11 @@ impl Error {
         move |source| Self::Io { what, path, source }
     }
 
-    /// The error, with the place where the recipe says `word`, if it does.
-    pub(crate) fn placed(self, recipe: &Recipe, word: &str) -> Self {
-        match recipe.locate(word) {
-            Some(place) => Self::AtPlace { place, source: Box::new(self) },
-            None => self,
+    /// The error, with the place in the recipe that it is about, where one is known.
+    pub(crate) fn placed(self, recipe: &Recipe, place: Place) -> Self {
+        match recipe.at(place) {
+            place if place.is_empty() => self,
+            place => Self::AtPlace { place, source: Box::new(self) },
         }
     }
 

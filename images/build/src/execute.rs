@@ -96,7 +96,7 @@ impl Context<'_> {
 
     /// The network of a step that asks for it, or of one that does not.
     pub(crate) fn network(&self, asked: bool) -> Network<'_> {
-        let proxy = self.recipe.archive.proxy.as_deref();
+        let proxy = self.recipe.archive.proxy.as_ref().map(|proxy| proxy.as_str());
         // Also a base that is only made again because its tree is gone asks nobody.
         let offline = self.project.options().offline;
         if asked && !offline { Network::Host { proxy } } else { Network::None }
@@ -140,20 +140,21 @@ pub fn prepare(
         if !recipe.project.trust.contains(&public) {
             return Err(Error::told(
                 format!(
-                    "the recipe does not trust the key that would sign its boot sets, {public}"
+                    "{}the recipe does not trust the key that would sign its boot sets, {public}",
+                    recipe.at(recipe.project.trust.place)
                 ),
                 "add it to `trust` in [project] of overboot.toml, or put the private key of a trusted one into keys/boot-set.key",
             ));
         }
         given.signer = Some(public);
     }
-    for slot in recipe.slots.values().filter(|slot| project.folder().join(&slot.file).exists()) {
-        let file = slot.file.display().to_string();
-        let digest = debs::slot(project, slot).map_err(|error| error.placed(recipe, &file))?;
+    for slot in recipe.slots.values().filter(|slot| debs::is_there(project, slot)) {
+        let digest = debs::slot(project, recipe, slot)?;
         given.sources.insert(slot.file.display().to_string(), digest);
     }
     for path in recipe.sources() {
-        let digest = inputs::source(&project.folder().join(path))?;
+        let digest = inputs::source(&project.folder().join(&**path));
+        let digest = digest.map_err(|error| error.placed(recipe, path.place))?;
         given.sources.insert(path.display().to_string(), digest);
     }
     for target in crate::plan::targets(recipe) {
@@ -237,11 +238,12 @@ fn carry_out(
             "run it with sudo",
         ));
     }
-    if !plan.is_empty() && recipe.archive.architecture != ARCHITECTURE {
+    let architecture = &recipe.archive.architecture;
+    if !plan.is_empty() && *architecture != ARCHITECTURE {
         return Err(Error::told(
             format!(
-                "images for {} can be locked and planned here, and not built: packages are configured by running their own programs, and this machine runs those of {ARCHITECTURE}",
-                recipe.archive.architecture
+                "{}images for {architecture} can be locked and planned here, and not built: packages are configured by running their own programs, and this machine runs those of {ARCHITECTURE}",
+                recipe.at(architecture.place)
             ),
             format!("build them on such a machine, or write architecture = \"{ARCHITECTURE}\""),
         ));
@@ -336,8 +338,11 @@ fn fetch(context: &Context<'_>, plan: &Plan) -> Result<(), Error> {
             Started(_) | Progress(..) => {}
         }
     };
-    project.packages()?.fetch_all(&project.fetcher(recipe)?, &wanted, FETCHES, &tell)?;
-    Ok(())
+    let fetched = project.packages()?.fetch_all(&project.fetcher(recipe)?, &wanted, FETCHES, &tell);
+    fetched.map(drop).map_err(|source| {
+        let place = sources::proxy_of(recipe, &source).unwrap_or_default();
+        Error::NamedArchive { place: recipe.at(place), source: Box::new(source) }
+    })
 }
 
 /// How far the steps are.

@@ -29,7 +29,7 @@ pub fn overlay_cpio_gz(
         });
     };
     let layer = entries(store, &Target::Overlay(name.to_owned()))?;
-    let base = entries(store, &Target::Base(overlay.base.clone()))?;
+    let base = entries(store, &Target::Base(overlay.base.value.clone()))?;
     let written = overlay::write_cpio_gz(name, layer, &base, out)?;
     let lost = written.lost_attributes.iter();
     Ok(lost.map(|path| String::from_utf8_lossy(path).into_owned()).collect())

@@ -13,7 +13,7 @@ use overboot_digest::Digest;
 use overboot_oci::Reference;
 use overboot_recipe::{
     Base, Deb, Lock, LockedArchive, LockedContainer, LockedImage, LockedPackage, PinnedVersions,
-    Provisioner, Recipe, Whence,
+    Place, Placed, Provisioner, Recipe, Whence,
 };
 
 use crate::debs::{self, Local};
@@ -43,6 +43,7 @@ fn wanted(project: &Project, recipe: &Recipe) -> Result<Digest, Error> {
         (format!("overlay/{name}"), (None, Some(&overlay.base), asked))
     });
     let python = ansible::packages(recipe).map(|names| {
+        let names = names.into_iter().map(Placed::from).collect();
         let wanted = Packages { names, ..Packages::default() };
         (ansible::PYTHON.to_owned(), (None, None, (vec![wanted], Vec::new())))
     });
@@ -133,7 +134,8 @@ pub fn lock(
         let base = format!("base/{}", overlay.base);
         let below = chosen.there.get(&base).cloned().unwrap_or_default();
         let target = format!("overlay/{name}");
-        chosen.image(&target, Variant::Custom, &overlay.provision, below)?;
+        let asked = (overlay.provision.as_slice(), overlay.place);
+        chosen.image(&target, Variant::Custom, asked, below)?;
     }
     if let Some(names) = ansible::packages(recipe) {
         chosen.files(ansible::PYTHON, names)?;
@@ -204,7 +206,8 @@ fn pins_are_of_use(recipe: &Recipe, universe: &Universe) -> Result<(), Error> {
         if pin.priority < 0 {
             continue;
         }
-        let (place, name) = (recipe.at(pin.places[name]), &pin.packages[name]);
+        let name = &pin.packages[name];
+        let place = recipe.at(name.place);
         let known = universe.versions(name);
         let mut known: Vec<String> = known
             .map(|package| format!("{} ({})", package.version, package.origin.source.suite))
@@ -243,12 +246,12 @@ fn locals(
     let mut found: Vec<(Deb, Local)> = Vec::new();
     for packages in provisions.flat_map(|provision| transactions(provision, false).1) {
         for deb in packages.debs {
-            let skipped = matches!(&deb, Deb::Slot(name)
+            let skipped = matches!(&*deb, Deb::Slot(name)
                 if recipe.slots.get(name).is_none_or(|slot| !debs::is_there(project, slot)));
-            if skipped || found.iter().any(|(known, _)| *known == deb) {
+            if skipped || found.iter().any(|(known, _)| *known == *deb) {
                 continue;
             }
-            let placed = |error: Error| error.placed(recipe, &debs::said(&deb));
+            let placed = |error: Error| error.placed(recipe, deb.place);
             let local = debs::read(project, recipe, &store, fetcher, &deb).map_err(placed)?;
             let source = Source::new("", debs::SUITE, "");
             universe.add(&local.stanza, Origin { source, priority: -1 })?;
@@ -258,7 +261,7 @@ fn locals(
                     format!("give one for {}", recipe.archive.architecture),
                 )));
             }
-            found.push((deb, local));
+            found.push((deb.value, local));
         }
     }
     Ok(found)
@@ -281,12 +284,50 @@ struct Chosen<'u> {
     packages: BTreeMap<String, LockedPackage>,
 }
 
+/// Where the recipe says what a choice of packages was made for.
+#[derive(Debug, Clone, Copy, Default)]
+struct Said<'a> {
+    asked: &'a [Placed<String>],
+    excluded: &'a [Placed<String>],
+    /// Of what needs them all.
+    place: Place,
+}
+
+impl Said<'_> {
+    /// Where the package is named that an error is about.
+    fn place_of(&self, error: &ResolveError) -> Place {
+        let named = |word: &str, all: &[Placed<String>]| {
+            let name = |entry: &str| entry.split([' ', '=']).next().unwrap_or_default().to_owned();
+            let found = all.iter().find(|one| one.value == word);
+            let found = found.or_else(|| all.iter().find(|one| name(one) == name(word)));
+            found.map(|one| one.place)
+        };
+        let place = match error {
+            ResolveError::Syntax { entry: word, .. }
+            | ResolveError::UnknownPackage { name: word, .. }
+            | ResolveError::VirtualOnly { name: word, .. }
+            | ResolveError::NoSuchVersion { wanted: word, .. } => {
+                named(word, self.asked).or_else(|| named(word, self.excluded))
+            }
+            ResolveError::Excluded { name } => named(name, self.excluded),
+            // What was asked for begins the chain.
+            ResolveError::Unsatisfiable { chain } => {
+                let asked = chain.iter().filter(|line| line.contains(" is asked for"));
+                let mut words = asked.flat_map(|line| line.split([' ', ',', ':']));
+                words.find_map(|word| named(word, self.asked))
+            }
+            _ => None,
+        };
+        place.unwrap_or(self.place)
+    }
+}
+
 /// What is in an image, as far as later packages have to do with it.
 #[derive(Debug, Clone, Default)]
 struct There<'u> {
     installed: Vec<Installed>,
     /// Container images that were laid over that, and that nobody has looked into yet.
-    unseen: Vec<&'u Reference>,
+    unseen: Vec<&'u Placed<Reference>>,
 }
 
 impl<'u> Chosen<'u> {
@@ -296,15 +337,15 @@ impl<'u> Chosen<'u> {
             overboot_recipe::Variant::Standard => Variant::Standard,
             overboot_recipe::Variant::None => Variant::Custom,
         };
-        self.image(target, variant, &base.provision, There::default())
+        self.image(target, variant, (&base.provision, base.place), There::default())
     }
 
-    /// One image: each transaction on top of the ones before it and of what is there.
+    /// One image, which the recipe names at that place: each transaction on top of the ones before it and of what is there.
     fn image(
         &mut self,
         target: &str,
         variant: Variant,
-        provision: &'u [Provisioner],
+        (provision, place): (&'u [Provisioner], Place),
         mut there: There<'u>,
     ) -> Result<(), Error> {
         let mut steps = Vec::new();
@@ -321,18 +362,22 @@ impl<'u> Chosen<'u> {
             let packages = &wanted[at];
             let variant = if at == 0 { variant } else { Variant::Custom };
             self.look_into(target, &mut there, variant)?;
-            let local = |deb: &Deb| self.locals.iter().find(|(known, _)| known == deb);
+            let local = |deb: &Placed<Deb>| {
+                let local = self.locals.iter().find(|(known, _)| *known == **deb);
+                local.map(|(_, local)| Placed { value: local.request.clone(), place: deb.place })
+            };
             let files = packages.debs.iter().filter_map(local);
-            let files = files.map(|(_, local)| local.request.clone());
+            let asked: Vec<Placed<String>> = packages.names.iter().cloned().chain(files).collect();
             let request = Request {
                 variant,
-                install: packages.names.iter().cloned().chain(files).collect(),
-                exclude: packages.exclude.clone(),
+                install: Placed::values(&asked),
+                exclude: Placed::values(&packages.exclude),
                 files: self.locals.iter().map(|(_, local)| local.sha256).collect(),
                 base: there.installed.clone(),
                 ..Request::default()
             };
-            let packages = self.resolve(target, &request)?;
+            let said = Said { asked: &asked, excluded: &packages.exclude, place };
+            let packages = self.resolve(target, &request, &said)?;
             there.installed.extend(packages.iter().map(|package| Installed {
                 name: package.name.clone(),
                 version: package.version.clone(),
@@ -340,7 +385,7 @@ impl<'u> Chosen<'u> {
             let ordered = if variant == Variant::Custom {
                 in_batches(&packages)
             } else {
-                self.batches_for_an_empty_tree(target, &packages)?
+                self.batches_for_an_empty_tree(target, &packages, &said)?
             };
             steps.push(self.note(&ordered));
         }
@@ -366,16 +411,15 @@ impl<'u> Chosen<'u> {
         if !there.installed.is_empty() || variant != Variant::Custom {
             return Ok(());
         }
-        let image = last.map(ToString::to_string);
-        let place = image.as_ref().and_then(|image| self.recipe.locate(image)).unwrap_or_default();
-        let what = image.unwrap_or_else(|| "what is there".to_owned());
+        let place = last.map(|image| self.recipe.at(image.place)).unwrap_or_default();
+        let what = last.map_or_else(|| "what is there".to_owned(), ToString::to_string);
         Err(Error::told(
             format!("{place}{target} installs packages, and {what} has no dpkg that could do it"),
             "take an image of Debian or Ubuntu, or leave out the packages",
         ))
     }
 
-    fn packages_of(&mut self, image: &Reference) -> Result<Vec<Installed>, Error> {
+    fn packages_of(&mut self, image: &Placed<Reference>) -> Result<Vec<Installed>, Error> {
         let shown = image.to_string();
         if let Some(seen) = self.seen.get(&shown) {
             return Ok(seen.clone());
@@ -397,43 +441,40 @@ impl<'u> Chosen<'u> {
         &self,
         target: &str,
         packages: &[&'u Package],
+        said: &Said<'_>,
     ) -> Result<Vec<Vec<&'u Package>>, Error> {
         let request = Request { variant: Variant::Essential, ..Request::default() };
         let essential: BTreeSet<&str> =
-            self.resolve(target, &request)?.iter().map(|package| package.name.as_str()).collect();
+            self.resolve(target, &request, said)?.iter().map(|package| &*package.name).collect();
         let (first, rest): (Vec<&Package>, Vec<&Package>) =
             packages.iter().partition(|package| essential.contains(package.name.as_str()));
         let first = in_batches(&first).concat();
         Ok([vec![first], in_batches(&rest)].concat())
     }
 
-    fn resolve(&self, target: &str, request: &Request) -> Result<Vec<&'u Package>, Error> {
-        resolve(self.universe, request).map_err(|source| self.unresolved(target, source))
+    fn resolve(
+        &self,
+        target: &str,
+        request: &Request,
+        said: &Said<'_>,
+    ) -> Result<Vec<&'u Package>, Error> {
+        resolve(self.universe, request).map_err(|source| self.unresolved(target, source, said))
     }
 
-    /// The error, with the place in the recipe where the package it is about is named.
-    fn unresolved(&self, target: &str, source: ResolveError) -> Error {
-        let word = match &source {
-            ResolveError::Syntax { entry: word, .. }
-            | ResolveError::UnknownPackage { name: word, .. }
-            | ResolveError::VirtualOnly { name: word, .. }
-            | ResolveError::NoSuchVersion { wanted: word, .. }
-            | ResolveError::Excluded { name: word } => word.split([' ', '=']).next(),
-            _ => None,
-        };
-        let place = word.and_then(|word| self.recipe.locate(word)).unwrap_or_default();
+    fn unresolved(&self, target: &str, source: ResolveError, said: &Said<'_>) -> Error {
+        let place = self.recipe.at(said.place_of(&source));
         Error::Resolve { place, target: target.to_owned(), source }
     }
 
     /// The kernel alone, without what would make an initrd of another kind for it, and without firmware: from a meta-package,
     /// the package with the image that it depends on, and those with its modules where they are apart, as Ubuntu has them.
-    fn kernel(&mut self, name: &str) -> Result<(), Error> {
-        let mut image = self.find("kernel", name)?;
+    fn kernel(&mut self, name: &Placed<String>) -> Result<(), Error> {
+        let mut image = self.find("kernel", name, name.place)?;
         let mut passed = vec![image];
         let mut modules = Vec::new();
         loop {
-            modules.extend(self.named(image, "linux-modules-")?);
-            let mut next = self.named(image, "linux-image-")?.into_iter();
+            modules.extend(self.named(image, "linux-modules-", name.place)?);
+            let mut next = self.named(image, "linux-image-", name.place)?.into_iter();
             match next.find(|next| passed.iter().all(|passed| passed.name != next.name)) {
                 Some(next) => image = next,
                 None => break,
@@ -449,22 +490,30 @@ impl<'u> Chosen<'u> {
     }
 
     /// The packages whose names begin so that a package depends on.
-    fn named(&self, package: &Package, beginning: &str) -> Result<Vec<&'u Package>, Error> {
+    fn named(
+        &self,
+        package: &Package,
+        beginning: &str,
+        place: Place,
+    ) -> Result<Vec<&'u Package>, Error> {
         let depends = package.relations(RelationField::Depends).unwrap_or_default();
         // Of alternatives, the first is meant.
         let first = depends.0.iter().filter_map(|dependency| dependency.0.first());
         let named = first.filter(|relation| relation.name.starts_with(beginning));
         // The version goes along: with an older meta-package comes its older image.
-        named.map(|relation| self.find("kernel", &relation.to_string())).collect()
+        named.map(|relation| self.find("kernel", &relation.to_string(), place)).collect()
     }
 
-    fn find(&self, target: &str, name: &str) -> Result<&'u Package, Error> {
-        find(self.universe, name).map_err(|source| self.unresolved(target, source))
+    /// The package of that name, which is needed for what the recipe says at that place.
+    fn find(&self, target: &str, name: &str, place: Place) -> Result<&'u Package, Error> {
+        let said = Said { place, ..Said::default() };
+        find(self.universe, name).map_err(|source| self.unresolved(target, source, &said))
     }
 
     /// Packages and what they depend on: only their files are wanted.
     fn files(&mut self, target: &str, install: Vec<String>) -> Result<(), Error> {
-        let packages = self.resolve(target, &Request { install, ..Request::default() })?;
+        let request = Request { install, ..Request::default() };
+        let packages = self.resolve(target, &request, &Said::default())?;
         let steps = vec![self.note(&[packages])];
         self.images.insert(target.to_owned(), LockedImage { steps });
         Ok(())
@@ -472,7 +521,8 @@ impl<'u> Chosen<'u> {
 
     /// One package by itself: only its files are wanted.
     fn single(&mut self, target: &str, name: &str) -> Result<(), Error> {
-        let package = self.find(target, name)?;
+        // It goes with the suite.
+        let package = self.find(target, name, self.recipe.archive.suite.place)?;
         let steps = vec![self.note(&[vec![package]])];
         self.images.insert(target.to_owned(), LockedImage { steps });
         Ok(())

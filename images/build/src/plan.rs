@@ -5,7 +5,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use overboot_digest::Digest;
-use overboot_recipe::{Lock, Provisioner, Recipe, Script};
+use overboot_recipe::{Lock, Placed, Provisioner, Recipe, Script};
 use overboot_record::Record;
 
 use crate::error::Error;
@@ -271,12 +271,14 @@ impl Planner<'_> {
             Target::Ipxe => (self.packages(LOADERS), Vec::new()),
             Target::Modules(name) => {
                 let mut inputs = self.kernel();
-                inputs.set_list("patterns", &self.recipe.modules.get(name)?.include);
+                inputs
+                    .set_list("patterns", &Placed::values(&self.recipe.modules.get(name)?.include));
                 (inputs, Vec::new())
             }
             Target::Initrd(name) => {
                 let mut inputs = self.kernel();
-                inputs.set_list("patterns", &self.recipe.initrds.get(name)?.modules);
+                inputs
+                    .set_list("patterns", &Placed::values(&self.recipe.initrds.get(name)?.modules));
                 inputs.set(
                     "node program",
                     self.given.node.map(|n| n.to_string()).unwrap_or_default(),
@@ -291,7 +293,7 @@ impl Planner<'_> {
             }
             Target::Overlay(name) => {
                 let overlay = self.recipe.overlays.get(name)?;
-                let base = self.add(&Target::Base(overlay.base.clone()))?;
+                let base = self.add(&Target::Base(overlay.base.value.clone()))?;
                 let mut inputs = self.tree_inputs(target);
                 inputs.set("compression", word(&overlay.compression));
                 (inputs, vec![base])
@@ -374,7 +376,7 @@ impl Planner<'_> {
             }
             Target::Overlay(name) => {
                 if let Some(overlay) = self.recipe.overlays.get(name) {
-                    let base = Target::Base(overlay.base.clone());
+                    let base = Target::Base(overlay.base.value.clone());
                     inputs.set(base.to_string(), self.tree_inputs(&base).key());
                     inputs.set_digest(
                         "path filters",
@@ -420,7 +422,7 @@ impl Planner<'_> {
                 }
                 Transaction::Modules(include, to) => {
                     let to = to.map(|to| format!(" to /{}", to.display())).unwrap_or_default();
-                    inputs.set_list(format!("step {at} modules{to}"), include);
+                    inputs.set_list(format!("step {at} modules{to}"), &Placed::values(include));
                     for package in self.lock.steps("kernel").concat().concat() {
                         let from = format!("step {at} modules of {}", package.name);
                         inputs.set(from, format!("{} {}", package.version, package.sha256));
@@ -482,7 +484,7 @@ impl Planner<'_> {
         let mut parts = vec![Target::Kernel, Target::Initrd(initrd)];
         parts.extend(set.modules.clone().map(Target::Modules));
         parts.push(Target::Base(set.base.clone()));
-        parts.extend(set.overlays.iter().cloned().map(Target::Overlay));
+        parts.extend(Placed::values(&set.overlays).into_iter().map(Target::Overlay));
         let Some(signer) = self.given.signer.clone() else {
             let why = "there is no private key here to sign it with (see `overboot init`)";
             self.leave_out(&format!("set/{name}"), why);
@@ -492,7 +494,7 @@ impl Planner<'_> {
         inputs.set("command line", &self.recipe.kernel.cmdline);
         inputs.set("signer", signer);
         // Which of two overlays is above is no matter of their names.
-        inputs.set_list("overlays", &set.overlays);
+        inputs.set_list("overlays", &Placed::values(&set.overlays));
         let mut after = Vec::new();
         for part in parts {
             let Some(place) = self.add(&part) else {

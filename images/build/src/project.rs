@@ -144,11 +144,15 @@ impl Project {
     /// The proxy is none.
     pub fn fetcher(&self, recipe: &Recipe) -> Result<Fetcher, Error> {
         let options = FetchOptions {
-            proxy: recipe.archive.proxy.clone(),
+            proxy: recipe.archive.proxy.as_ref().map(|proxy| proxy.value.clone()),
             offline: self.options.offline,
             ..FetchOptions::default()
         };
-        Ok(Fetcher::new(options)?)
+        let place = recipe.archive.proxy.as_ref().map(|proxy| proxy.place).unwrap_or_default();
+        Fetcher::new(options).map_err(|source| Error::NamedArchive {
+            place: recipe.at(place),
+            source: Box::new(source),
+        })
     }
 
     /// Keeps others that write into this project out until it is dropped, and clears away what a killed one left behind.

@@ -1,9 +1,11 @@
 //! Where a recipe's packages come from: archives, suites, mirrors, keys, pins.
 
+use std::path::PathBuf;
+
 use overboot_archive::pins::Which;
 use overboot_archive::{Error as ArchiveError, Keyring, Pin, Source, keyrings, mirror};
 use overboot_recipe::{
-    Archive, ArchivePlaces, Distribution, ExtraArchive, LockedPackage, PinnedVersions, Recipe,
+    Archive, Distribution, ExtraArchive, LockedPackage, PinnedVersions, Place, Placed, Recipe,
     Whence,
 };
 
@@ -25,6 +27,43 @@ impl ArchiveSources<'_> {
     pub fn name(&self) -> Option<&str> {
         self.extra.map(|extra| extra.name.as_str())
     }
+
+    /// Where the recipe names a suite of it.
+    fn suite(&self, recipe: &Recipe, named: &str) -> Place {
+        let suites = match self.extra {
+            Some(extra) => extra.suites.clone(),
+            None => recipe.archive.suites(),
+        };
+        let found = suites.iter().find(|suite| suite.value == named).or(suites.first());
+        found.map(|suite| suite.place).unwrap_or_default()
+    }
+
+    /// Where the recipe names a component of it.
+    fn component(&self, recipe: &Recipe, named: &str) -> Place {
+        let components = match self.extra {
+            Some(extra) => &extra.components,
+            None => &recipe.archive.components,
+        };
+        let found = components.iter().find(|component| component.value == named);
+        found.map(|component| component.place).unwrap_or_default()
+    }
+
+    /// Where the recipe names its mirror: where it does not, its suite, which goes with one.
+    fn mirror(&self, recipe: &Recipe) -> Place {
+        let mirror = match self.extra {
+            Some(extra) => extra.mirror.place,
+            None => recipe.archive.mirror.as_ref().map(|mirror| mirror.place).unwrap_or_default(),
+        };
+        mirror.or(recipe.archive.suite.place)
+    }
+
+    /// The keys that it must be signed with; none where those that ship are.
+    fn keyring(&self, recipe: &'_ Recipe) -> Option<Placed<PathBuf>> {
+        match self.extra {
+            Some(extra) => Some(extra.keyring.clone()),
+            None => recipe.archive.keyring.clone(),
+        }
+    }
 }
 
 /// The archives of a recipe, the main one first, the others by name: among equals, the first is taken.
@@ -35,7 +74,7 @@ pub fn archives(recipe: &Recipe) -> Result<Vec<ArchiveSources<'_>>, Error> {
     let mut found = vec![ArchiveSources { extra: None, sources: main_sources(recipe)? }];
     found.extend(recipe.archive.extra.iter().map(|extra| {
         let components = extra.components.join(" ");
-        let source = |suite: &String| Source::new(&extra.mirror, suite, &components);
+        let source = |suite: &Placed<String>| Source::new(&extra.mirror, suite, &components);
         ArchiveSources { extra: Some(extra), sources: extra.suites.iter().map(source).collect() }
     }));
     Ok(found)
@@ -45,9 +84,9 @@ fn main_sources(recipe: &Recipe) -> Result<Vec<Source>, Error> {
     let archive = &recipe.archive;
     let main = main_mirror(recipe)?;
     let components = archive.components.join(" ");
-    let source = |suite: String| {
-        if archive.has_security() && suite == archive.security_suite() {
-            let mirror = security_mirror(archive, &main)?;
+    let source = |suite: Placed<String>| {
+        if archive.has_security() && *suite == archive.security_suite() {
+            let mirror = security_mirror(recipe, &main)?;
             return Ok(Source::new(&mirror, &suite, &components));
         }
         Ok(Source::new(&main, &suite, &components))
@@ -58,28 +97,32 @@ fn main_sources(recipe: &Recipe) -> Result<Vec<Source>, Error> {
 fn main_mirror(recipe: &Recipe) -> Result<String, Error> {
     let archive = &recipe.archive;
     let folder = folder(archive);
-    let named = archive.mirror.clone();
+    let named = archive.mirror.as_ref().map(|mirror| mirror.value.clone());
     let known = named
         .or_else(|| mirror::host_mirror(folder))
         .or_else(|| mirror::fallback_mirror(folder).map(str::to_owned));
     known.ok_or_else(|| {
-        let Archive { suite, architecture, places, .. } = archive;
+        let Archive { suite, architecture, .. } = archive;
         Error::told(
             format!(
                 "{}no mirror of \"{suite}\" for {architecture} is known",
-                recipe.at(places.suite)
+                recipe.at(suite.place)
             ),
             format!("name one in [archive] of overboot.toml: mirror = \"http://…/{folder}\""),
         )
     })
 }
 
-fn security_mirror(archive: &Archive, main: &str) -> Result<String, Error> {
+fn security_mirror(recipe: &Recipe, main: &str) -> Result<String, Error> {
+    let archive = &recipe.archive;
     let hosts = || mirror::host_security_mirror(folder(archive));
     let hosts = if archive.mirror.is_none() { hosts() } else { None };
     hosts.or_else(|| beside(archive, main)).ok_or_else(|| {
         Error::told(
-            format!("no security archive is known beside the mirror {main}"),
+            format!(
+                "{}no security archive is known beside the mirror {main}",
+                recipe.at(archive.mirror.as_ref().unwrap_or(&archive.suite).place)
+            ),
             "write `security = false` in [archive], or a mirror whose path ends with /debian",
         )
     })
@@ -103,14 +146,12 @@ pub(crate) fn folder(archive: &Archive) -> &'static str {
 /// # Errors
 /// The recipe's file cannot be read, or no keys ship for the suite.
 pub fn keyring(recipe: &Recipe, archive: &ArchiveSources<'_>) -> Result<Keyring, Error> {
-    let (path, places) = match archive.extra {
-        Some(extra) => (Some(&extra.keyring), extra.places),
-        None => (recipe.archive.keyring.as_ref(), recipe.archive.places),
-    };
-    let Some(path) = path else { return shipped(recipe) };
-    let path = recipe.folder.join(path);
-    let bytes = fs_err::read(&path).map_err(Error::io("read the archive's keys in", &path))?;
-    let place = recipe.at(places.keyring);
+    let Some(keyring) = archive.keyring(recipe) else { return shipped(recipe) };
+    let path = recipe.folder.join(&*keyring);
+    let bytes = fs_err::read(&path).map_err(|source| {
+        Error::io("read the archive's keys in", &path)(source).placed(recipe, keyring.place)
+    })?;
+    let place = recipe.at(keyring.place);
     let keyring = Keyring::from_bytes(&bytes).map_err(|error| {
         Error::told(
             format!("{place}{} holds no archive keys: {error}", path.display()),
@@ -134,7 +175,7 @@ pub fn keyring(recipe: &Recipe, archive: &ArchiveSources<'_>) -> Result<Keyring,
 fn shipped(recipe: &Recipe) -> Result<Keyring, Error> {
     let suite = &recipe.archive.suite;
     keyrings::builtin(suite).ok_or_else(|| {
-        let place = recipe.at(recipe.archive.places.suite);
+        let place = recipe.at(suite.place);
         Error::told(
             format!("{place}no keys ship for the suite \"{suite}\""),
             format!(
@@ -146,16 +187,32 @@ fn shipped(recipe: &Recipe) -> Result<Keyring, Error> {
 
 /// An error of an archive, with the place in the recipe that it is about.
 pub(crate) fn placed(recipe: &Recipe, archive: &ArchiveSources<'_>, source: ArchiveError) -> Error {
-    let places: ArchivePlaces = archive.extra.map_or(recipe.archive.places, |extra| extra.places);
     let place = match &source {
-        ArchiveError::SuiteNotFound { .. }
-        | ArchiveError::OtherSuite { .. }
-        | ArchiveError::NoIndex { .. } => places.suite,
-        ArchiveError::Untrusted { .. } if places.keyring.0.is_some() => places.keyring,
-        ArchiveError::Untrusted { .. } => places.suite,
-        _ => places.mirror,
+        ArchiveError::SuiteNotFound { suite, .. } => archive.suite(recipe, suite),
+        ArchiveError::OtherSuite { wanted, .. } => archive.suite(recipe, wanted),
+        ArchiveError::NoIndex { suite, component, .. } => {
+            archive.component(recipe, component).or(archive.suite(recipe, suite))
+        }
+        ArchiveError::Untrusted { .. } => {
+            let keyring = archive.keyring(recipe).map(|keyring| keyring.place);
+            keyring.unwrap_or_else(|| archive.suite(recipe, ""))
+        }
+        other => proxy_of(recipe, other).unwrap_or_else(|| archive.mirror(recipe)),
     };
     Error::NamedArchive { place: recipe.at(place), source: Box::new(source) }
+}
+
+/// Where the recipe names the proxy, if it does and that is what an error is about.
+pub(crate) fn proxy_of(recipe: &Recipe, source: &ArchiveError) -> Option<Place> {
+    let about = match source {
+        ArchiveError::Unresolved { host, .. } | ArchiveError::Unreachable { host, .. } => {
+            host.starts_with("the proxy ")
+        }
+        ArchiveError::Status { status, .. } => *status == 407,
+        ArchiveError::Package { source, .. } => return proxy_of(recipe, source),
+        _ => false,
+    };
+    recipe.archive.proxy.as_ref().filter(|_| about).map(|proxy| proxy.place)
 }
 
 /// The recipe's pins, for choosing packages of these archives.
@@ -167,7 +224,7 @@ pub(crate) fn pins(recipe: &Recipe, archives: &[ArchiveSources<'_>]) -> Vec<Pin>
         Which::From(all.cloned().collect())
     };
     let pin = |pin: &overboot_recipe::Pin| Pin {
-        packages: pin.packages.clone(),
+        packages: Placed::values(&pin.packages),
         which: match &pin.which {
             PinnedVersions::All => Which::All,
             PinnedVersions::Suite(suite) => {
@@ -246,7 +303,7 @@ mod tests {
             (
                 recipe.archive.distribution.id(),
                 recipe.archive.components.join(" "),
-                recipe.kernel.package,
+                recipe.kernel.package.value,
             )
         };
         let debian = ("debian", "main".to_owned(), "linux-image-amd64".to_owned());

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use overboot_oci::Reference;
-use overboot_recipe::{Ansible, Deb, Provisioner, Recipe, Script, Systemd, User};
+use overboot_recipe::{Ansible, Deb, Placed, Provisioner, Recipe, Script, Systemd, User};
 use serde::Serialize;
 
 use crate::plan::Target;
@@ -16,17 +16,17 @@ pub(crate) enum Transaction<'a> {
     /// Packages are installed: the names are in the lock's step of this number.
     Packages(usize),
     /// Inputs that are not shipped are put where they belong.
-    Slots(&'a BTreeMap<String, PathBuf>),
+    Slots(&'a BTreeMap<String, Placed<PathBuf>>),
     /// A tree of files is laid over the root.
-    Files(&'a Path),
+    Files(&'a Placed<PathBuf>),
     /// A script runs inside.
     Script(&'a Script),
     /// A script runs outside.
     HostScript(&'a Script),
     /// A container image is laid over the root.
-    Container(&'a Reference),
+    Container(&'a Placed<Reference>),
     /// Modules of the kernel that match these patterns are put where modprobe finds them, or into a folder.
-    Modules(&'a [String], Option<&'a Path>),
+    Modules(&'a [Placed<String>], Option<&'a Path>),
     /// Users are made.
     Users(&'a [User]),
     /// Units are switched on and off.
@@ -45,11 +45,11 @@ pub(crate) fn starts_from_packages(recipe: &Recipe, target: &Target) -> bool {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub(crate) struct Packages {
     /// `name` or `name=version`.
-    pub(crate) names: Vec<String>,
+    pub(crate) names: Vec<Placed<String>>,
     /// Package files.
-    pub(crate) debs: Vec<Deb>,
+    pub(crate) debs: Vec<Placed<Deb>>,
     /// What must not come along.
-    pub(crate) exclude: Vec<String>,
+    pub(crate) exclude: Vec<Placed<String>>,
 }
 
 /// The transactions of an image, and what each of its package transactions asks for. `variant`: the image starts from a set of
@@ -65,7 +65,7 @@ pub(crate) fn transactions(
         wanted.push(Packages::default());
     }
     for step in provision {
-        let (names, debs, exclude): (&[String], &[Deb], &[String]) = match step {
+        let (names, debs, exclude): (&[_], &[_], &[_]) = match step {
             Provisioner::Packages { names, exclude } => (names, &[], exclude),
             Provisioner::Debs { debs, exclude } => (&[], debs, exclude),
             Provisioner::Slots(slots) => {
@@ -89,7 +89,7 @@ pub(crate) fn transactions(
                 continue;
             }
             Provisioner::Modules { include, to } => {
-                found.push(Transaction::Modules(include, to.as_deref()));
+                found.push(Transaction::Modules(include, to.as_ref().map(|to| to.as_path())));
                 continue;
             }
             Provisioner::Users(users) => {
@@ -125,10 +125,11 @@ mod tests {
     #[test]
     fn neighbouring_packages_are_one_transaction() {
         let packages = |name: &str| Provisioner::Packages {
-            names: vec![name.to_owned()],
-            exclude: vec![format!("no-{name}")],
+            names: vec![name.to_owned().into()],
+            exclude: vec![format!("no-{name}").into()],
         };
-        let script = Script { path: "s".into(), env: BTreeMap::new(), network: false };
+        let script =
+            Script { path: PathBuf::from("s").into(), env: BTreeMap::new(), network: false };
         let provision = [packages("a"), packages("b"), Provisioner::Script(script), packages("c")];
         let (found, wanted) = transactions(&provision, true);
         assert!(matches!(

@@ -4,30 +4,32 @@ use std::path::PathBuf;
 
 use serde::Serialize;
 
+use crate::place::Placed;
+
 /// Where packages come from.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Archive {
     /// The suite's codename, such as `trixie`.
-    pub suite: String,
+    pub suite: Placed<String>,
     /// Further suites of the same archive, such as `trixie-backports`.
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub extra_suites: Vec<String>,
+    pub extra_suites: Vec<Placed<String>>,
     /// The mirror; `None` takes the host's own apt source, or the distribution's.
     #[serde(skip)]
-    pub mirror: Option<String>,
+    pub mirror: Option<Placed<String>>,
     /// Archive components, such as `main`.
-    pub components: Vec<String>,
+    pub components: Vec<Placed<String>>,
     /// Debian's name of the architecture: `amd64`.
-    pub architecture: String,
+    pub architecture: Placed<String>,
     /// Also take `SUITE-updates`.
     pub updates: bool,
     /// Also take `SUITE-security`.
     pub security: bool,
     /// Public keys that sign the archive; `None` takes the ones that ship.
-    pub keyring: Option<PathBuf>,
+    pub keyring: Option<Placed<PathBuf>>,
     /// An HTTP proxy, such as an apt-cacher-ng: `http://host:3142`.
     #[serde(skip)]
-    pub proxy: Option<String>,
+    pub proxy: Option<Placed<String>>,
     /// Whose suite it is.
     #[serde(skip)]
     pub distribution: Distribution,
@@ -37,21 +39,19 @@ pub struct Archive {
     /// Which of several versions is taken; the first that fits a package decides.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub pins: Vec<Pin>,
-    /// Where the recipe says so.
-    #[serde(skip)]
-    pub places: ArchivePlaces,
 }
 
 impl Archive {
-    /// The suites of the main archive, in the order in which they are preferred among equals.
+    /// The suites of the main archive, in the order in which they are preferred among equals. Those that come along stand where
+    /// the one does that they belong to.
     #[must_use]
-    pub fn suites(&self) -> Vec<String> {
+    pub fn suites(&self) -> Vec<Placed<String>> {
         let mut suites = vec![self.suite.clone()];
         if self.has_updates() {
-            suites.push(format!("{}-updates", self.suite));
+            suites.push(self.suite.clone().map(|suite| format!("{suite}-updates")));
         }
         if self.has_security() {
-            suites.push(self.security_suite());
+            suites.push(self.suite.clone().map(|_| self.security_suite()));
         }
         suites.extend_from_slice(&self.extra_suites);
         suites
@@ -85,36 +85,30 @@ impl Archive {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct ExtraArchive {
     /// What the recipe calls it.
-    pub name: String,
+    pub name: Placed<String>,
     /// Where it is.
     #[serde(skip)]
-    pub mirror: String,
+    pub mirror: Placed<String>,
     /// Its suites; one that ends with `/` is a folder that has its index beside its packages.
-    pub suites: Vec<String>,
+    pub suites: Vec<Placed<String>>,
     /// Its components; none where its suites are such folders.
-    pub components: Vec<String>,
+    pub components: Vec<Placed<String>>,
     /// Public keys that sign it, and nothing else.
-    pub keyring: PathBuf,
+    pub keyring: Placed<PathBuf>,
     /// Does the image's own apt know it?
     #[serde(skip)]
     pub in_image: bool,
-    /// Where the recipe says so.
-    #[serde(skip)]
-    pub places: ArchivePlaces,
 }
 
 /// Which version of some packages is taken: a record of apt_preferences(5).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Pin {
     /// Names, with `*` and `?`; `*` alone is all packages that no other pin names.
-    pub packages: Vec<String>,
+    pub packages: Vec<Placed<String>>,
     /// Which of their versions.
     pub which: PinnedVersions,
     /// The higher one is taken; never 0, and what is below is never taken.
     pub priority: i16,
-    /// Where the recipe has each of the names.
-    #[serde(skip)]
-    pub places: Vec<Place>,
 }
 
 /// Which versions a pin is about.
@@ -130,21 +124,6 @@ pub enum PinnedVersions {
     /// This one; with `*` at its end, those that begin so.
     Version(String),
 }
-
-/// Where the recipe says what of an archive.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct ArchivePlaces {
-    /// Its suite, or the first of its suites.
-    pub suite: Place,
-    /// Its mirror.
-    pub mirror: Place,
-    /// Its keyring.
-    pub keyring: Place,
-}
-
-/// A line and a column of the recipe, counted from 1, where they are known.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Place(pub Option<(usize, usize)>);
 
 /// Who made a suite.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

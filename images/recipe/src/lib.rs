@@ -15,15 +15,17 @@ mod diagnostic;
 mod lock;
 mod manifest;
 mod near;
+mod place;
 pub mod project;
 mod provisioner;
 mod recipe;
 mod schema;
 
-pub use archive::{Archive, ArchivePlaces, Distribution, ExtraArchive, Pin, PinnedVersions, Place};
+pub use archive::{Archive, Distribution, ExtraArchive, Pin, PinnedVersions};
 pub use diagnostic::{Diagnostic, Error};
 pub use lock::{Lock, LockedArchive, LockedContainer, LockedImage, LockedPackage, Whence};
 pub use near::near;
+pub use place::{Place, Placed};
 pub use provisioner::{Ansible, Deb, Play, Provisioner, Script, Sudo, Systemd, User};
 pub use recipe::{
     Base, Compression, Initrd, Kernel, Modules, Overlay, Project, Recipe, Serve, ServeDhcp, Set,

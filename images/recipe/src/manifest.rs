@@ -4,9 +4,12 @@
 //! the complaint can point at them. The comments here are the descriptions in the JSON Schema, which editors show.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
 use schemars::JsonSchema;
-use serde::Deserialize;
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{self, MapAccess, Visitor};
+use serde::{Deserialize, Deserializer};
 use toml::Spanned;
 
 /// What an overboot project builds, and how it is served.
@@ -51,16 +54,44 @@ pub(crate) struct Manifest {
 }
 
 /// Values by name.
-pub(crate) type Vars = BTreeMap<Spanned<String>, Var>;
+pub(crate) type Vars = BTreeMap<Spanned<String>, Spanned<Var>>;
 
 /// A value: one text, or one for each architecture.
-#[derive(Debug, Clone, Deserialize, JsonSchema)]
-#[serde(untagged)]
+#[derive(Debug, JsonSchema)]
+#[schemars(untagged)]
 pub(crate) enum Var {
     /// The same for all.
     Text(String),
     /// By Debian's name of the architecture, such as `amd64`.
-    ByArchitecture(BTreeMap<String, String>),
+    ByArchitecture(#[schemars(with = "BTreeMap<String, String>")] ByArchitecture),
+}
+
+type ByArchitecture = BTreeMap<Spanned<String>, Spanned<String>>;
+
+// What serde derives for an untagged enum loses the places of what is in it, and says of a wrong value only that it fits nothing.
+impl<'de> Deserialize<'de> for Var {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Either;
+
+        impl<'de> Visitor<'de> for Either {
+            type Value = Var;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a string, or a table of them by architecture")
+            }
+
+            fn visit_str<E: de::Error>(self, text: &str) -> Result<Var, E> {
+                Ok(Var::Text(text.to_owned()))
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Var, A::Error> {
+                let texts = ByArchitecture::deserialize(MapAccessDeserializer::new(map))?;
+                Ok(Var::ByArchitecture(texts))
+            }
+        }
+
+        deserializer.deserialize_any(Either)
+    }
 }
 
 /// Who the images belong to.
@@ -71,9 +102,8 @@ pub(crate) struct Project {
     #[schemars(with = "String")]
     pub(crate) name: Spanned<String>,
     /// Public keys (minisign) whose boot sets a node accepts.
-    #[serde(default)]
-    #[schemars(with = "Vec<String>")]
-    pub(crate) trust: Vec<Spanned<String>>,
+    #[schemars(with = "Option<Vec<String>>")]
+    pub(crate) trust: Option<Spanned<Vec<Spanned<String>>>>,
 }
 
 /// Where packages come from.
@@ -295,7 +325,8 @@ pub(crate) struct Provisioner {
     #[schemars(with = "Vec<String>")]
     pub(crate) exclude: Vec<Spanned<String>>,
     /// Package files, with what they depend on.
-    pub(crate) debs: Option<Vec<Deb>>,
+    #[schemars(with = "Option<Vec<Deb>>")]
+    pub(crate) debs: Option<Vec<Spanned<Deb>>>,
     /// Inputs that are not shipped, by their names in `[slot.NAME]`: each becomes a program at that path.
     #[schemars(with = "Option<BTreeMap<String, String>>")]
     pub(crate) slots: Option<BTreeMap<Spanned<String>, Spanned<String>>>,
@@ -436,7 +467,8 @@ pub(crate) struct Serve {
     #[schemars(with = "Option<String>")]
     pub(crate) advertise: Option<Spanned<String>>,
     /// The interface that DHCP and TFTP serve.
-    pub(crate) interface: Option<String>,
+    #[schemars(with = "Option<String>")]
+    pub(crate) interface: Option<Spanned<String>>,
     /// `off` (the default), `proxy` beside the site's DHCP server, or `server`.
     #[schemars(with = "Option<String>")]
     pub(crate) dhcp: Option<Spanned<String>>,
@@ -451,5 +483,6 @@ pub(crate) struct Serve {
     #[schemars(with = "Vec<String>")]
     pub(crate) dns: Vec<Spanned<String>>,
     /// The graph that new machines get: `Graph.Discovery`, when left out.
-    pub(crate) discovery: Option<String>,
+    #[schemars(with = "Option<String>")]
+    pub(crate) discovery: Option<Spanned<String>>,
 }

@@ -1,11 +1,13 @@
 //! The steps by which an image is provisioned, checked.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use overboot_digest::Digest;
 use overboot_oci::Reference;
 use serde::Serialize;
+
+use crate::place::Placed;
 
 /// One step of provisioning. Paths are relative to the project.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -14,33 +16,33 @@ pub enum Provisioner {
     /// Packages and what they depend on.
     Packages {
         /// `name` or `name=version`.
-        names: Vec<String>,
+        names: Vec<Placed<String>>,
         /// What must not come along.
-        exclude: Vec<String>,
+        exclude: Vec<Placed<String>>,
     },
     /// Package files, and what they depend on.
     Debs {
         /// Which ones.
-        debs: Vec<Deb>,
+        debs: Vec<Placed<Deb>>,
         /// What must not come along.
-        exclude: Vec<String>,
+        exclude: Vec<Placed<String>>,
     },
     /// Inputs that are not shipped: the path in the root by the name of the slot.
-    Slots(BTreeMap<String, PathBuf>),
+    Slots(BTreeMap<String, Placed<PathBuf>>),
     /// A tree of files that is laid over the root; everything in it belongs to root.
-    Files(PathBuf),
+    Files(Placed<PathBuf>),
     /// A script that runs inside the root.
     Script(Script),
     /// A script that runs on the building machine, with the root's path as its argument.
     HostScript(Script),
     /// A container image that is laid over the root. The path of a layout is relative to the project.
-    Container(Reference),
+    Container(Placed<Reference>),
     /// Modules of the kernel, with what they need.
     Modules {
         /// Paths below `kernel/` (or module names), with `*` and `**`.
-        include: Vec<String>,
+        include: Vec<Placed<String>>,
         /// The folder, relative to the root, that gets copies of them; `None`: they lie where modprobe finds them.
-        to: Option<PathBuf>,
+        to: Option<Placed<PathBuf>>,
     },
     /// Users to make.
     Users(Vec<User>),
@@ -53,11 +55,11 @@ pub enum Provisioner {
 impl Provisioner {
     /// The files and folders of the project that it reads.
     #[must_use]
-    pub fn sources(&self) -> Vec<&Path> {
+    pub fn sources(&self) -> Vec<&Placed<PathBuf>> {
         match self {
             Self::Files(path) => vec![path],
             Self::Script(script) | Self::HostScript(script) => vec![&script.path],
-            Self::Ansible(ansible) => ansible.reads.iter().map(PathBuf::as_path).collect(),
+            Self::Ansible(ansible) => ansible.reads.iter().collect(),
             Self::Packages { .. }
             | Self::Debs { .. }
             | Self::Slots(_)
@@ -86,7 +88,7 @@ impl Provisioner {
             Self::Slots(slots) => slots.keys().map(String::as_str).collect(),
             Self::Debs { debs, .. } => debs
                 .iter()
-                .filter_map(|deb| match deb {
+                .filter_map(|deb| match &**deb {
                     Deb::Slot(name) => Some(name.as_str()),
                     Deb::File(_) | Deb::Url { .. } => None,
                 })
@@ -117,7 +119,7 @@ pub enum Deb {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Script {
     /// The script.
-    pub path: PathBuf,
+    pub path: Placed<PathBuf>,
     /// Variables that it gets besides the usual ones.
     pub env: BTreeMap<String, String>,
     /// May it use the building machine's network?
@@ -130,11 +132,11 @@ pub struct Ansible {
     /// Which one.
     pub play: Play,
     /// Files of variables; the later one's hold.
-    pub vars: Vec<PathBuf>,
+    pub vars: Vec<Placed<PathBuf>>,
     /// Variables, stronger than all others.
     pub extra_vars: BTreeMap<String, serde_json::Value>,
     /// Everything of the project that it sees: files and folders.
-    pub reads: Vec<PathBuf>,
+    pub reads: Vec<Placed<PathBuf>>,
     /// May it use the building machine's network?
     pub network: bool,
 }
@@ -144,15 +146,15 @@ pub struct Ansible {
 #[serde(rename_all = "lowercase")]
 pub enum Play {
     /// The folder of a role.
-    Role(PathBuf),
+    Role(Placed<PathBuf>),
     /// A playbook.
-    Playbook(PathBuf),
+    Playbook(Placed<PathBuf>),
 }
 
 impl Play {
     /// Where it is in the project.
     #[must_use]
-    pub fn path(&self) -> &Path {
+    pub fn path(&self) -> &Placed<PathBuf> {
         match self {
             Self::Role(path) | Self::Playbook(path) => path,
         }
@@ -163,28 +165,28 @@ impl Play {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct Systemd {
     /// Started at boot.
-    pub enable: Vec<String>,
+    pub enable: Vec<Placed<String>>,
     /// Not started at boot.
-    pub disable: Vec<String>,
+    pub disable: Vec<Placed<String>>,
     /// Never started.
-    pub mask: Vec<String>,
+    pub mask: Vec<Placed<String>>,
     /// The target that is booted into.
-    pub default: Option<String>,
+    pub default: Option<Placed<String>>,
 }
 
 /// A user of the image. None gets a password: see *Login* in the architecture.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct User {
     /// Login name.
-    pub name: String,
+    pub name: Placed<String>,
     /// Its number; the next free one where there is none.
-    pub uid: Option<u32>,
+    pub uid: Option<Placed<u32>>,
     /// A system user (uid below 1000).
     pub system: bool,
     /// Login shell.
-    pub shell: String,
+    pub shell: Placed<String>,
     /// Further groups.
-    pub groups: Vec<String>,
+    pub groups: Vec<Placed<String>>,
     /// May it become root?
     pub sudo: Option<Sudo>,
 }

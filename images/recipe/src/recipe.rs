@@ -8,8 +8,9 @@ use overboot_digest::Digest;
 use overboot_oci::Reference;
 use serde::Serialize;
 
-use crate::archive::{Archive, Place};
+use crate::archive::Archive;
 use crate::diagnostic::Error;
+use crate::place::{Place, Placed};
 use crate::provisioner::Provisioner;
 
 /// A checked recipe.
@@ -77,15 +78,14 @@ impl Recipe {
 
 impl Recipe {
     /// The files and folders of the project that go into images, as the recipe names them: relative to its folder.
-    pub fn sources(&self) -> impl Iterator<Item = &Path> {
+    pub fn sources(&self) -> impl Iterator<Item = &Placed<PathBuf>> {
         let provisioned = self.steps().flat_map(Provisioner::sources);
         let extra = self.archive.extra.iter().map(|extra| &extra.keyring);
-        let keys = self.archive.keyring.iter().chain(extra).map(PathBuf::as_path);
-        keys.chain(provisioned)
+        self.archive.keyring.iter().chain(extra).chain(provisioned)
     }
 
     /// The container images that go into images.
-    pub fn containers(&self) -> impl Iterator<Item = &Reference> {
+    pub fn containers(&self) -> impl Iterator<Item = &Placed<Reference>> {
         self.steps().filter_map(|step| match step {
             Provisioner::Container(reference) => Some(reference),
             _ => None,
@@ -98,22 +98,10 @@ impl Recipe {
         bases.chain(self.overlays.values().flat_map(|overlay| &overlay.provision))
     }
 
-    /// Where the recipe's file has the string `word`, or one that begins with it and goes on with `=`: `overboot.toml:81:3: `.
-    #[must_use]
-    pub fn locate(&self, word: &str) -> Option<String> {
-        let path = self.folder.join(Self::FILE);
-        let text = fs_err::read_to_string(&path).ok()?;
-        let at = [format!("\"{word}\""), format!("\"{word}=")].iter().find_map(|w| text.find(w))?;
-        let line = text[..at].matches('\n').count() + 1;
-        let column = text[..at].rsplit('\n').next().unwrap_or_default().chars().count() + 1;
-        Some(self.at(Place(Some((line, column)))))
-    }
-
     /// How an error tells a place in the recipe: `overboot.toml:81:3: `; nothing for one that is not known.
     #[must_use]
     pub fn at(&self, place: Place) -> String {
-        let Place(Some((line, column))) = place else { return String::new() };
-        format!("{}:{line}:{column}: ", self.folder.join(Self::FILE).display())
+        place.prefix(&self.folder.join(Self::FILE))
     }
 }
 
@@ -123,14 +111,14 @@ pub struct Project {
     /// A name for people.
     pub name: String,
     /// Public keys (minisign) whose boot sets a node accepts; they go into every initrd.
-    pub trust: Vec<String>,
+    pub trust: Placed<Vec<String>>,
 }
 
 /// The kernel, the distribution's own.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Kernel {
     /// The package, or the meta-package that depends on it.
-    pub package: String,
+    pub package: Placed<String>,
     /// Further words for the kernel's command line.
     #[serde(skip)]
     pub cmdline: String,
@@ -140,14 +128,14 @@ pub struct Kernel {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Modules {
     /// Paths below `kernel/` (or module names), with `*` and `**`.
-    pub include: Vec<String>,
+    pub include: Vec<Placed<String>>,
 }
 
 /// The first stage: the node program and the modules that it needs to reach the network.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Initrd {
     /// As [`Modules::include`].
-    pub modules: Vec<String>,
+    pub modules: Vec<Placed<String>>,
 }
 
 /// Which packages a base starts from.
@@ -197,13 +185,16 @@ pub struct Base {
     pub compression: Compression,
     /// What is done to it, in order.
     pub provision: Vec<Provisioner>,
+    /// Where it is named.
+    #[serde(skip)]
+    pub place: Place,
 }
 
 /// What a provisioner changes on top of a base.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Overlay {
     /// The base it stands on.
-    pub base: String,
+    pub base: Placed<String>,
     /// As [`Base::path_exclude`], besides the base's own.
     pub path_exclude: Vec<String>,
     /// As [`Base::path_include`], besides the base's own.
@@ -212,6 +203,9 @@ pub struct Overlay {
     pub compression: Compression,
     /// What is done to it, in order.
     pub provision: Vec<Provisioner>,
+    /// Where it is named.
+    #[serde(skip)]
+    pub place: Place,
 }
 
 impl Overlay {
@@ -236,9 +230,9 @@ fn slots(provision: &[Provisioner]) -> impl Iterator<Item = &str> {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Slot {
     /// Where it is looked for, relative to the project.
-    pub file: PathBuf,
+    pub file: Placed<PathBuf>,
     /// Its digest; any file is taken where there is none.
-    pub sha256: Option<Digest>,
+    pub sha256: Option<Placed<Digest>>,
     /// Where to get it.
     pub from: String,
 }
@@ -253,26 +247,26 @@ pub struct Set {
     /// The base.
     pub base: String,
     /// Its overlays, from the lowest.
-    pub overlays: Vec<String>,
+    pub overlays: Vec<Placed<String>>,
 }
 
 /// What `overboot serve` does.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Serve {
     /// Where HTTP listens.
-    pub http: SocketAddr,
+    pub http: Placed<SocketAddr>,
     /// The `host:port` that nodes are told; `None` finds it out from the interface.
-    pub advertise: Option<String>,
+    pub advertise: Option<Placed<String>>,
     /// The interface that DHCP and TFTP serve.
-    pub interface: Option<String>,
+    pub interface: Option<Placed<String>>,
     /// What is done about DHCP.
-    pub dhcp: ServeDhcp,
+    pub dhcp: Placed<ServeDhcp>,
     /// The default router that our DHCP server names.
-    pub router: Option<Ipv4Addr>,
+    pub router: Option<Placed<Ipv4Addr>>,
     /// The name servers that our DHCP server names.
-    pub dns: Vec<Ipv4Addr>,
+    pub dns: Vec<Placed<Ipv4Addr>>,
     /// The graph that new machines get.
-    pub discovery: String,
+    pub discovery: Placed<String>,
 }
 
 /// What `serve` does about DHCP.

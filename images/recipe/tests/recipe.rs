@@ -42,7 +42,7 @@ fn the_shipped_recipe_is_right() {
     assert!(
         matches!(&recipe.bases["base"].provision[1], Provisioner::Users(users) if users[0].name == "monorail")
     );
-    assert_eq!(recipe.serve.dhcp, ServeDhcp::Off);
+    assert_eq!(recipe.serve.dhcp.value, ServeDhcp::Off);
 }
 
 #[test]
@@ -206,12 +206,12 @@ priority = -1
     let suites = ["trixie", "trixie-updates", "trixie-security", "trixie-backports"];
     assert_eq!(archive.suites(), suites);
     let [tools] = &archive.extra[..] else { panic!("{archive:?}") };
-    assert_eq!((&*tools.mirror, tools.in_image), ("https://tools.example/amd64", true));
+    assert_eq!((tools.mirror.as_str(), tools.in_image), ("https://tools.example/amd64", true));
     // What is said of an archive that is not used on this architecture is not used either.
     assert_eq!(archive.pins.len(), 1);
     assert_eq!(
         (archive.pins[0].priority, &*archive.pins[0].packages),
-        (990, &["tool-*".to_owned()][..])
+        (990, &["tool-*".to_owned().into()][..])
     );
 }
 
@@ -348,8 +348,9 @@ fn modules_have_patterns_and_a_place() {
         Provisioner::Modules { include, to } => Some((include.clone(), to.clone())),
         _ => None,
     });
-    let include = vec!["kernel/drivers/char/ipmi/**".to_owned()];
-    assert_eq!(modules, Some((include, Some("opt/drivers".into()))));
+    let include = vec!["kernel/drivers/char/ipmi/**".to_owned().into()];
+    let to = std::path::PathBuf::from("opt/drivers");
+    assert_eq!(modules, Some((include, Some(to.into()))));
 }
 
 #[test]

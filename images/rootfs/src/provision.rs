@@ -167,39 +167,33 @@ pub fn host_script(
     run::to_the_end(command, &script.display().to_string(), log).map(drop)
 }
 
-/// What is done about units of systemd, in this order.
+/// What is done about a unit of systemd.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Units<'a> {
-    /// Started at boot.
-    pub enable: &'a [String],
-    /// Not started at boot.
-    pub disable: &'a [String],
-    /// Never started.
-    pub mask: &'a [String],
-    /// The target that is booted into.
-    pub default: Option<&'a str>,
+pub enum Verb {
+    /// It is started at boot.
+    Enable,
+    /// It is not started at boot.
+    Disable,
+    /// It is never started.
+    Mask,
+    /// It is the target that is booted into.
+    SetDefault,
 }
 
-/// Switches units on and off, by the tree's own systemctl(1).
+/// Switches a unit on or off, by the tree's own systemctl(1).
 ///
 /// # Errors
 /// There is no such unit, or no systemd.
-pub fn systemd(root: &Root, units: &Units<'_>, epoch: u64, log: Log<'_>) -> Result<(), Error> {
-    let default = units.default.map(str::to_owned);
-    let steps: [(&str, &[String]); 4] = [
-        ("enable", units.enable),
-        ("disable", units.disable),
-        ("mask", units.mask),
-        ("set-default", default.as_slice()),
-    ];
+pub fn systemd(root: &Root, verb: Verb, unit: &str, epoch: u64, log: Log<'_>) -> Result<(), Error> {
+    let verb = match verb {
+        Verb::Enable => "enable",
+        Verb::Disable => "disable",
+        Verb::Mask => "mask",
+        Verb::SetDefault => "set-default",
+    };
     // There is no systemd running inside that could be told of it.
     let sandbox = Sandbox::new(root.path(), epoch).with_variable("SYSTEMD_OFFLINE", "1");
-    for (verb, names) in steps.iter().filter(|(_, names)| !names.is_empty()) {
-        let mut arguments = vec![*verb];
-        arguments.extend(names.iter().map(String::as_str));
-        sandbox.run(&format!("systemctl {}", arguments.join(" ")), "systemctl", &arguments, log)?;
-    }
-    Ok(())
+    sandbox.run(&format!("systemctl {verb} {unit}"), "systemctl", &[verb, unit], log).map(drop)
 }
 
 /// A user to be made.

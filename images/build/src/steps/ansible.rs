@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use overboot_recipe::{Ansible, Play};
+use overboot_recipe::{Ansible, Placed, Play};
 use overboot_rootfs::{Root, ansible};
 
 use super::tree;
@@ -28,9 +28,9 @@ pub(super) fn run(
         project: context.project.folder(),
         path,
         role: matches!(step.play, Play::Role(_)),
-        vars: &step.vars,
+        vars: &Placed::values(&step.vars),
         extra_vars: &step.extra_vars,
-        reads: &step.reads,
+        reads: &Placed::values(&step.reads),
         network: context.network(step.network),
     };
     let scratch =

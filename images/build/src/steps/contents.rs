@@ -102,7 +102,7 @@ fn with_modules(
         .iter()
         .filter_map(|step| match step {
             Provisioner::Modules { to, .. } => {
-                Some(to.as_deref().unwrap_or(Path::new("usr/lib/modules")))
+                Some(to.as_ref().map_or(Path::new("usr/lib/modules"), |to| to.as_path()))
             }
             _ => None,
         })
@@ -194,7 +194,7 @@ fn file(path: &str, layer: &Layer) -> File {
 /// What is in the base of an overlay.
 fn below(context: &Context<'_>, step: &Step, name: &str) -> Result<(Contents, Beneath), Error> {
     let Some(overlay) = context.recipe.overlays.get(name) else { return Err(gone(&step.target)) };
-    let target = Target::Base(overlay.base.clone()).to_string();
+    let target = Target::Base(overlay.base.value.clone()).to_string();
     let artifact = context.store.get(&target)?;
     let contents =
         artifact.map(|artifact| overboot_record::contents(context.store, &artifact)).transpose()?;
@@ -207,7 +207,7 @@ fn below(context: &Context<'_>, step: &Step, name: &str) -> Result<(Contents, Be
 
 fn whose(context: &Context<'_>) -> Distribution {
     let archive = &context.recipe.archive;
-    Distribution { id: archive.distribution.id().to_owned(), codename: archive.suite.clone() }
+    Distribution { id: archive.distribution.id().to_owned(), codename: archive.suite.value.clone() }
 }
 
 /// The files of the image's packages, by `name=version`.

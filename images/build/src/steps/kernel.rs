@@ -9,7 +9,7 @@ use std::sync::Arc;
 use overboot_kmod::Layers;
 use overboot_pack::tree::Kind;
 use overboot_pack::{Kernel, KernelModules, initrd as packing, modules as layer};
-use overboot_recipe::Compression;
+use overboot_recipe::{Compression, Placed};
 use overboot_rootfs::{Root, provision};
 use overboot_store::Layer;
 
@@ -33,7 +33,7 @@ pub(crate) const LOADERS_FOLDER: &str = "usr/lib/ipxe";
 const FILES: [&str; 3] = ["undionly.kpxe", "ipxe.efi", "snponly.efi"];
 
 pub(crate) fn kernel(context: &Context<'_>, step: &Step) -> Result<u64, Error> {
-    let kernel = Kernel::open(&tree::files(context, "kernel")?)?;
+    let kernel = kernel_of(context)?;
     publish(context, step, "vmlinuz", |out| {
         let image = kernel.image();
         let copied = fs_err::File::open(image).and_then(|mut file| std::io::copy(&mut file, out));
@@ -50,16 +50,14 @@ pub(crate) fn kernel(context: &Context<'_>, step: &Step) -> Result<u64, Error> {
 pub(crate) fn modules(context: &Context<'_>, step: &Step, name: &str) -> Result<u64, Error> {
     let kernel = open(context, &step.target)?;
     let Some(modules) = context.recipe.modules.get(name) else { return Err(gone(&step.target)) };
-    let spec = layer::LayerSpec {
-        patterns: &modules.include,
-        firmware: None,
-        modification_time: time(context),
-    };
+    let patterns = Placed::values(&modules.include);
+    let spec =
+        layer::LayerSpec { patterns: &patterns, firmware: None, modification_time: time(context) };
     context.log(&step.target)("packing");
     publish(context, step, "squashfs", |out| {
         let options = options(context, Compression::Zstd);
         let (made_layer, packed) = layer::pack(&kernel, &spec, &options, out, &mut |_| {})?;
-        warn(context, &step.target, &made_layer.unmatched);
+        unmatched(context, &step.target, &kernel, &modules.include, &made_layer.unmatched)?;
         let version = kernel.kernel().version().to_owned();
         Ok(Made {
             entries: packed.facts.names(),
@@ -79,10 +77,11 @@ pub(crate) fn initrd(context: &Context<'_>, step: &Step, name: &str) -> Result<u
         content: format!("untrusted comment: a key that may sign boot sets\n{key}\n").into_bytes(),
     };
     let keys: Vec<_> = context.recipe.project.trust.iter().enumerate().map(key).collect();
+    let patterns = Placed::values(&initrd.modules);
     let spec = packing::InitrdSpec {
         init: context.node,
         kernel: &kernel,
-        patterns: &initrd.modules,
+        patterns: &patterns,
         firmware: None,
         files: &keys,
         compression: packing::Zstd {
@@ -93,7 +92,7 @@ pub(crate) fn initrd(context: &Context<'_>, step: &Step, name: &str) -> Result<u
     context.log(&step.target)("packing");
     publish(context, step, "cpio.zst", |out| {
         let packed = packing::pack(&spec, &mut *out)?;
-        warn(context, &step.target, &packed.unmatched);
+        unmatched(context, &step.target, &kernel, &initrd.modules, &packed.unmatched)?;
         let version = kernel.kernel().version().to_owned();
         Ok(Made {
             entries: packed.facts.names(),
@@ -139,26 +138,15 @@ pub(crate) fn provide(
     context: &Context<'_>,
     target: &Target,
     root: &Root,
-    include: &[String],
+    include: &[Placed<String>],
     to: Option<&Path>,
 ) -> Result<(), Error> {
     let kernel = open(context, target)?;
+    let patterns = Placed::values(include);
     let spec =
-        layer::LayerSpec { patterns: include, firmware: None, modification_time: time(context) };
+        layer::LayerSpec { patterns: &patterns, firmware: None, modification_time: time(context) };
     let found = layer::layer(&kernel, &spec)?;
-    warn(context, target, &found.unmatched);
-    if found.unmatched.len() == include.len() {
-        let place = include.first().and_then(|pattern| context.recipe.locate(pattern));
-        return Err(Error::told(
-            format!(
-                "{}no module of the kernel {} matches {}",
-                place.unwrap_or_default(),
-                kernel.kernel().version(),
-                include.join(", ")
-            ),
-            "write names, or paths below the kernel's modules: \"kernel/drivers/char/ipmi/**\"",
-        ));
-    }
+    unmatched(context, target, &kernel, include, &found.unmatched)?;
     let epoch = context.lock.epoch;
     let mut lists = BTreeMap::new();
     for entry in &found.entries {
@@ -217,7 +205,14 @@ fn united(
 
 fn open(context: &Context<'_>, target: &Target) -> Result<Arc<KernelModules>, Error> {
     context.log(target)("reading the kernel's modules");
-    context.kernel_modules(|| Ok(Kernel::open(&tree::files(context, "kernel")?)?.read_modules()?))
+    context.kernel_modules(|| Ok(kernel_of(context)?.read_modules()?))
+}
+
+/// The kernel in the package that the recipe names, if one is there.
+fn kernel_of(context: &Context<'_>) -> Result<Kernel, Error> {
+    let place = context.recipe.kernel.package.place;
+    let kernel = Kernel::open(&tree::files(context, "kernel")?);
+    kernel.map_err(|error| Error::from(error).placed(context.recipe, place))
 }
 
 fn made(context: &Context<'_>) -> Made {
@@ -226,11 +221,31 @@ fn made(context: &Context<'_>) -> Made {
     Made { packages, ..Made::default() }
 }
 
-/// A pattern may well match nothing in one kernel and something in the next; it is no error, and no secret.
-fn warn(context: &Context<'_>, target: &Target, unmatched: &[String]) {
-    for pattern in unmatched {
-        let place = context.recipe.locate(pattern).unwrap_or_default();
-        let line = format!("{place}no module of this kernel matches {pattern}");
+/// What is said of `patterns` that matched nothing. One may well do so in one kernel and match something in the next; it is no
+/// error, and no secret. When none of several matches anything, it is one.
+fn unmatched(
+    context: &Context<'_>,
+    target: &Target,
+    kernel: &KernelModules,
+    patterns: &[Placed<String>],
+    unmatched: &[String],
+) -> Result<(), Error> {
+    let idle = || patterns.iter().filter(|pattern| unmatched.contains(pattern));
+    let version = kernel.kernel().version();
+    if let (Some(first), true) = (idle().next(), idle().count() == patterns.len()) {
+        return Err(Error::told(
+            format!(
+                "{}no module of the kernel {version} matches {}",
+                context.recipe.at(first.place),
+                patterns.join(", ")
+            ),
+            "write names, or paths below the kernel's modules: \"kernel/drivers/char/ipmi/**\"",
+        ));
+    }
+    for pattern in idle() {
+        let place = context.recipe.at(pattern.place);
+        let line = format!("{place}no module of the kernel {version} matches {pattern}");
         (context.progress)(Event::Warned { target: target.to_string(), line });
     }
+    Ok(())
 }

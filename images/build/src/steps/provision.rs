@@ -1,6 +1,7 @@
 //! The steps of a recipe, on a tree.
 
-use overboot_recipe::{Provisioner, Sudo};
+use overboot_recipe::{Place, Placed, Provisioner, Sudo, Systemd};
+use overboot_rootfs::provision::Verb;
 use overboot_rootfs::{Filters, Package, Root, install, provision};
 
 use super::{ansible, kernel};
@@ -19,30 +20,9 @@ pub(super) fn all(
     filters: &Filters,
 ) -> Result<(), Error> {
     for step in transactions(steps, starts_from_packages(context.recipe, target)).0 {
-        one(context, target, root, step, filters).map_err(|error| match said(step) {
-            Some(word) => error.placed(context.recipe, &word),
-            None => error,
-        })?;
+        one(context, target, root, step, filters)?;
     }
     Ok(())
-}
-
-/// What the recipe says of a step that is only said there; nothing where its errors have their places.
-fn said(step: Transaction<'_>) -> Option<String> {
-    match step {
-        Transaction::Files(path) => Some(path.display().to_string()),
-        Transaction::Slots(slots) => slots.values().next().map(|to| format!("/{}", to.display())),
-        Transaction::Script(script) | Transaction::HostScript(script) => {
-            Some(script.path.display().to_string())
-        }
-        Transaction::Ansible(step) => Some(step.play.path().display().to_string()),
-        Transaction::Systemd(units) => {
-            let named = [&units.enable, &units.disable, &units.mask].into_iter().flatten();
-            named.chain(&units.default).next().cloned()
-        }
-        Transaction::Users(users) => users.first().map(|user| user.name.clone()),
-        Transaction::Packages(_) | Transaction::Container(_) | Transaction::Modules(..) => None,
-    }
 }
 
 fn one(
@@ -54,6 +34,7 @@ fn one(
 ) -> Result<(), Error> {
     let log = context.log(target);
     let epoch = context.lock.epoch;
+    let at = |place: Place| move |error: Error| error.placed(context.recipe, place);
     match step {
         Transaction::Packages(at) => {
             let locked = context.lock.steps(&target.to_string());
@@ -67,40 +48,46 @@ fn one(
         }
         Transaction::Files(path) => {
             log(&format!("files {}", path.display()));
-            provision::files(root, &context.project.folder().join(path), epoch)?;
+            let source = context.project.folder().join(&**path);
+            let laid = provision::files(root, &source, epoch).map_err(Error::from);
+            laid.map_err(at(path.place))?;
             context.unchanged(path)?;
         }
         Transaction::Slots(slots) => {
             for (name, to) in slots {
                 let Some(slot) = context.recipe.slots.get(name) else { continue };
                 log(&format!("{} to /{}", slot.file.display(), to.display()));
-                provision::program(root, &context.project.folder().join(&slot.file), to, epoch)?;
+                let source = context.project.folder().join(&*slot.file);
+                let put = provision::program(root, &source, to, epoch).map_err(Error::from);
+                put.map_err(at(to.place))?;
                 context.unchanged(&slot.file)?;
             }
         }
         Transaction::Script(script) => {
             log(&format!("script {}", script.path.display()));
-            let path = context.project.folder().join(&script.path);
+            let path = context.project.folder().join(&*script.path);
             let network = context.network(script.network);
-            provision::script(root, &path, &script.env, network, epoch, &log)?;
+            let ran = provision::script(root, &path, &script.env, network, epoch, &log);
+            ran.map_err(Error::from).map_err(at(script.path.place))?;
             context.unchanged(&script.path)?;
         }
         Transaction::HostScript(script) => {
             log(&format!("host-script {}", script.path.display()));
-            let path = context.project.folder().join(&script.path);
-            provision::host_script(root, &path, &script.env, epoch, &log)?;
+            let path = context.project.folder().join(&*script.path);
+            let ran = provision::host_script(root, &path, &script.env, epoch, &log);
+            ran.map_err(Error::from).map_err(at(script.path.place))?;
             context.unchanged(&script.path)?;
         }
-        Transaction::Ansible(step) => ansible::run(context, target, root, step)?,
+        Transaction::Ansible(step) => {
+            let ran = ansible::run(context, target, root, step);
+            ran.map_err(at(step.play.path().place))?;
+        }
         Transaction::Systemd(units) => {
             log("systemd units");
-            let units = provision::Units {
-                enable: &units.enable,
-                disable: &units.disable,
-                mask: &units.mask,
-                default: units.default.as_deref(),
-            };
-            provision::systemd(root, &units, epoch, &log)?;
+            for (verb, unit) in in_order(units) {
+                let done = provision::systemd(root, verb, unit, epoch, &log);
+                done.map_err(Error::from).map_err(at(unit.place))?;
+            }
         }
         Transaction::Container(image) => {
             log(&format!("container image {image}"));
@@ -115,17 +102,27 @@ fn one(
         Transaction::Users(users) => {
             for user in users {
                 log(&format!("user {}", user.name));
+                let place = user.name.place;
                 let user = provision::User {
                     name: &user.name,
-                    uid: user.uid,
+                    uid: user.uid.map(|uid| uid.value),
                     system: user.system,
                     shell: &user.shell,
-                    groups: &user.groups,
+                    groups: &Placed::values(&user.groups),
                     sudo: user.sudo == Some(Sudo::Nopasswd),
                 };
-                provision::user(root, &user, epoch, &log)?;
+                let made = provision::user(root, &user, epoch, &log);
+                made.map_err(Error::from).map_err(at(place))?;
             }
         }
     }
     Ok(())
+}
+
+/// What is done about units, one after the other: so each has its own error.
+fn in_order(units: &Systemd) -> impl Iterator<Item = (Verb, &Placed<String>)> {
+    let all = |verb, names| std::iter::repeat(verb).zip(names);
+    let (enable, disable) = (all(Verb::Enable, &units.enable), all(Verb::Disable, &units.disable));
+    let default = units.default.iter().map(|unit| (Verb::SetDefault, unit));
+    enable.chain(disable).chain(all(Verb::Mask, &units.mask)).chain(default)
 }

@@ -27,22 +27,30 @@ pub(crate) fn set(context: &Context<'_>, step: &Step, name: &str) -> Result<u64,
     let modules = parts.modules.clone();
     let modules = modules.map(|name| layer(context, Target::Modules(name))).transpose()?;
     let base = layer(context, Target::Base(parts.base.clone()))?;
-    let overlays = parts.overlays.iter().map(|name| layer(context, Target::Overlay(name.clone())));
+    let overlays = parts.overlays.iter();
+    let overlays = overlays.map(|name| layer(context, Target::Overlay(name.value.clone())));
     let overlays = overlays.collect::<Result<Vec<_>, _>>()?;
     let mut said = Vec::new();
     for overlay in &parts.overlays {
         let path = context
             .store
-            .blob_path(&find(context, &Target::Overlay(overlay.clone()))?.layer().digest);
+            .blob_path(&find(context, &Target::Overlay(overlay.value.clone()))?.layer().digest);
         let image = fs_err::File::open(&path).map_err(Error::io("read", &path))?;
         said.push((overlay.as_str(), read_changes(overlay, &image::read_entries(image)?)?));
     }
     if let Some(clash) = clash(said.iter().map(|(name, changes)| (*name, changes))) {
         let Clash { kind, one, other } = clash;
+        let above = parts.overlays.iter().find(|overlay| overlay.value == other.0);
         return Err(Error::told(
             format!(
-                "overlay/{} has the {kind} {} as number {}, and overlay/{} has {} as {}",
-                one.0, one.1, one.2, other.0, other.1, other.2
+                "{}overlay/{} has the {kind} {} as number {}, and overlay/{} has {} as {}",
+                above.map(|overlay| recipe.at(overlay.place)).unwrap_or_default(),
+                one.0,
+                one.1,
+                one.2,
+                other.0,
+                other.1,
+                other.2
             ),
             format!(
                 "give it a number of its own in overlay/{}, before the step that brings it: users = [{{ name = \"{}\", uid = …, system = true }}]",

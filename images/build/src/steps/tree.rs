@@ -88,7 +88,9 @@ pub(crate) fn upper(context: &Context<'_>, name: &str) -> Result<PathBuf, Error>
     let target = Target::Overlay(name.to_owned());
     let Some(overlay) = context.recipe.overlays.get(name) else { return Err(gone(&target)) };
     let lower = base(context, &overlay.base)?;
-    let Some(below) = context.recipe.bases.get(&overlay.base) else { return Err(gone(&target)) };
+    let Some(below) = context.recipe.bases.get(overlay.base.as_str()) else {
+        return Err(gone(&target));
+    };
     // The base's first: of the patterns that match a path, the last decides.
     let own = Filters::default().and(&overlay.path_exclude, &overlay.path_include);
     let filters = Filters::default()

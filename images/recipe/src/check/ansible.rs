@@ -8,6 +8,7 @@ use toml::Spanned;
 
 use super::Check;
 use crate::manifest;
+use crate::place::Placed;
 use crate::provisioner::{Ansible, Play};
 
 /// What Ansible looks for beside a playbook (ansible-docs, *Sample Ansible setup* and *Adding modules and plugins locally*).
@@ -60,7 +61,8 @@ impl Check<'_> {
                 return None;
             }
         };
-        let vars: Vec<PathBuf> = given.vars.iter().map(|one| self.file(one, false)).collect();
+        let vars: Vec<Placed<PathBuf>> =
+            given.vars.iter().map(|one| self.file(one, false)).collect();
         reads.extend(vars.iter().cloned());
         for further in &given.reads {
             reads.push(self.file_or_folder(further));
@@ -79,20 +81,21 @@ impl Check<'_> {
     }
 
     /// The folder of a role.
-    fn role(&mut self, given: &Spanned<String>) -> PathBuf {
-        let mistakes = self.found.len();
-        let path = self.path(given);
+    fn role(&mut self, given: &Spanned<String>) -> Placed<PathBuf> {
+        let path = self.text(given).map(PathBuf::from);
+        if !self.inside(given, &path) {
+            return path;
+        }
         // on-imagebuilder was given the file of a role's tasks.
         let tasks = path.parent().filter(|tasks| tasks.ends_with("tasks")).and_then(Path::parent);
-        if let (Some(role), true) = (tasks, self.folder.join(&path).is_file()) {
+        if let (Some(role), true) = (tasks, self.folder.join(&*path).is_file()) {
             let message = format!("\"{}\" is a file of a role", path.display());
             self.wrong(given.span(), message, format!("write \"{}\"", role.display()));
             return path;
         }
-        let path = if self.found.len() == mistakes { self.file(given, true) } else { path };
-        let tasks = self.folder.join(&path).join("tasks");
+        let tasks = self.folder.join(&*path).join("tasks");
         let begins = ["main.yml", "main.yaml"].iter().any(|name| tasks.join(name).is_file());
-        if self.found.len() == mistakes && !begins {
+        if self.there(given, &path, true) && !begins {
             self.wrong(
                 given.span(),
                 format!("\"{}\" is no role: it has no tasks/main.yml", path.display()),
@@ -104,22 +107,24 @@ impl Check<'_> {
 
     /// What a playbook may read without being told: all of the folder that it is in, or where that is the project itself, which
     /// holds much else, the folders in it that mean something to Ansible.
-    fn around(&self, playbook: &Path) -> Vec<PathBuf> {
+    fn around(&self, playbook: &Placed<PathBuf>) -> Vec<Placed<PathBuf>> {
         match playbook.parent() {
-            Some(folder) if !folder.as_os_str().is_empty() => vec![folder.to_owned()],
+            Some(folder) if !folder.as_os_str().is_empty() => {
+                vec![Placed { value: folder.to_owned(), place: playbook.place }]
+            }
             _ => {
                 let folders = BESIDE_A_PLAYBOOK.iter().map(PathBuf::from);
                 let there = folders.filter(|path| self.folder.join(path).is_dir());
-                there.chain([playbook.to_owned()]).collect()
+                let there = there.map(|value| Placed { value, place: playbook.place });
+                there.chain([playbook.clone()]).collect()
             }
         }
     }
 
-    fn file_or_folder(&mut self, given: &Spanned<String>) -> PathBuf {
-        let mistakes = self.found.len();
-        let path = self.path(given);
-        let full = self.folder.join(&path);
-        if self.found.len() == mistakes && !full.exists() {
+    fn file_or_folder(&mut self, given: &Spanned<String>) -> Placed<PathBuf> {
+        let path = self.text(given).map(PathBuf::from);
+        let full = self.folder.join(&*path);
+        if self.inside(given, &path) && !full.exists() {
             let message = format!("there is no \"{}\" in the project", path.display());
             self.wrong(given.span(), message, format!("make {}", full.display()));
         }
@@ -130,7 +135,7 @@ impl Check<'_> {
     fn value(&mut self, value: &toml::Value, span: &Range<usize>) -> Value {
         match value {
             toml::Value::String(text) => {
-                Value::String(self.text(&Spanned::new(span.clone(), text.clone())))
+                Value::String(self.text(&Spanned::new(span.clone(), text.clone())).value)
             }
             toml::Value::Array(values) => {
                 values.iter().map(|value| self.value(value, span)).collect()
@@ -150,11 +155,11 @@ impl Check<'_> {
 }
 
 /// The paths without those that are inside of another one.
-fn outermost(mut paths: Vec<PathBuf>) -> Vec<PathBuf> {
+fn outermost(mut paths: Vec<Placed<PathBuf>>) -> Vec<Placed<PathBuf>> {
     paths.sort();
-    let mut kept: Vec<PathBuf> = Vec::new();
+    let mut kept: Vec<Placed<PathBuf>> = Vec::new();
     for path in paths {
-        if !kept.last().is_some_and(|last| path.starts_with(last)) {
+        if !kept.last().is_some_and(|last| path.starts_with(&**last)) {
             kept.push(path);
         }
     }

@@ -5,8 +5,9 @@ use std::collections::BTreeMap;
 use toml::Spanned;
 
 use super::Check;
-use crate::archive::{Archive, ArchivePlaces, Distribution, Place};
+use crate::archive::{Archive, Distribution};
 use crate::manifest;
+use crate::place::Placed;
 use crate::recipe::{Kernel, Project, Slot};
 
 /// Debian's names of the architectures that images may be for; the first, where none is named.
@@ -18,7 +19,8 @@ const LONGEST_COMMAND_LINE: usize = 1024;
 
 impl Check<'_> {
     pub(super) fn project(&mut self, project: &manifest::Project) -> Project {
-        for key in &project.trust {
+        let trust = project.trust.as_ref();
+        for key in trust.iter().flat_map(|keys| keys.as_ref()) {
             // A minisign public key: 42 bytes in base64, the first two "Ed" (minisign's own documentation, "key format").
             let text = key.as_ref();
             let base64 = |c: char| c.is_ascii_alphanumeric() || matches!(c, '+' | '/');
@@ -31,47 +33,53 @@ impl Check<'_> {
                 );
             }
         }
-        Project {
-            name: self.name("a project", &project.name),
-            trust: project.trust.iter().map(|key| key.as_ref().clone()).collect(),
+        let keys = trust.iter().flat_map(|keys| keys.as_ref());
+        let trust = Placed {
+            value: keys.map(|key| key.as_ref().clone()).collect(),
+            place: self.place(trust.map_or(project.name.span(), Spanned::span)),
+        };
+        Project { name: self.name("a project", &project.name).value, trust }
+    }
+
+    pub(super) fn architecture(&mut self, archive: &manifest::Archive) -> Placed<&'static str> {
+        match &archive.architecture {
+            Some(given) => Placed {
+                value: self.choice("architecture", given, &ARCHITECTURES),
+                place: self.place(given.span()),
+            },
+            None => ARCHITECTURES[0].0.into(),
         }
     }
 
-    pub(super) fn architecture(&mut self, archive: &manifest::Archive) -> &'static str {
-        let given = archive.architecture.as_ref();
-        given.map_or(ARCHITECTURES[0].0, |given| self.choice("architecture", given, &ARCHITECTURES))
-    }
-
-    pub(super) fn archive(&mut self, archive: &manifest::Archive, architecture: &str) -> Archive {
+    pub(super) fn archive(
+        &mut self,
+        archive: &manifest::Archive,
+        architecture: &Placed<&'static str>,
+    ) -> Archive {
         let suite = self.name("a suite", &archive.suite);
         let mirror = archive.mirror.as_ref().map(|given| self.url("mirror", given));
-        let distribution = Distribution::of(&suite, mirror.as_deref());
-        let components = archive.components.as_ref();
-        let place = |check: &Self, given: Option<&Spanned<String>>| {
-            given.map_or(Place(None), |given| check.place(given.span()))
-        };
+        let distribution = Distribution::of(&suite, mirror.as_ref().map(|mirror| mirror.as_str()));
         let mut checked = Archive {
             extra_suites: archive
                 .extra_suites
                 .iter()
                 .map(|one| self.name("a suite", one))
                 .collect(),
-            components: match components {
+            components: match &archive.components {
                 Some(given) => given.iter().map(|one| self.name("a component", one)).collect(),
-                None => distribution.components().map(str::to_owned).collect(),
+                // They go with the suite.
+                None => {
+                    let component = |name: &str| suite.clone().map(|_| name.to_owned());
+                    distribution.components().map(component).collect()
+                }
             },
-            architecture: architecture.to_owned(),
+            architecture: architecture.map(str::to_owned),
             updates: archive.updates.unwrap_or(true),
             security: archive.security.unwrap_or(true),
             keyring: archive.keyring.as_ref().map(|given| self.file(given, false)),
             proxy: archive.proxy.as_ref().map(|given| self.url("proxy", given)),
             extra: Vec::new(),
             pins: Vec::new(),
-            places: ArchivePlaces {
-                suite: self.place(archive.suite.span()),
-                mirror: place(self, archive.mirror.as_ref()),
-                keyring: place(self, archive.keyring.as_ref()),
-            },
             suite,
             mirror,
             distribution,
@@ -90,10 +98,14 @@ impl Check<'_> {
         let package = kernel.and_then(|kernel| kernel.package.as_ref());
         let command_line = kernel.and_then(|kernel| kernel.cmdline.as_ref());
         Kernel {
-            package: package.map_or_else(
-                || archive.distribution.kernel(&archive.architecture),
-                |given| self.package(given),
-            ),
+            package: match package {
+                Some(given) => self.package(given),
+                // It goes with the suite.
+                None => {
+                    let package = archive.distribution.kernel(&archive.architecture);
+                    archive.suite.clone().map(|_| package)
+                }
+            },
             cmdline: command_line.map(|given| self.command_line(given)).unwrap_or_default(),
         }
     }
@@ -111,7 +123,7 @@ impl Check<'_> {
                 ),
             );
         }
-        text
+        text.value
     }
 
     pub(super) fn slots(
@@ -123,6 +135,7 @@ impl Check<'_> {
             sha256: slot.sha256.as_ref().and_then(|given| check.digest(given)),
             from: slot.from.clone(),
         };
-        slots.iter().map(|(name, given)| (self.name("a slot", name), slot(self, given))).collect()
+        let named = |check: &mut Self, name: &Spanned<String>| check.name("a slot", name).value;
+        slots.iter().map(|(name, given)| (named(self, name), slot(self, given))).collect()
     }
 }

@@ -7,16 +7,17 @@ use toml::Spanned;
 
 use super::Check;
 use super::archive::ARCHITECTURES;
-use crate::archive::{Archive, ArchivePlaces, ExtraArchive, Pin, PinnedVersions};
+use crate::archive::{Archive, ExtraArchive, Pin, PinnedVersions};
 use crate::manifest;
 use crate::near::near;
+use crate::place::Placed;
 
 impl Check<'_> {
     /// A suite that is taken anyway would only be listed twice.
     pub(super) fn extra_suites(&mut self, archive: &Archive, given: &[Spanned<String>]) {
         let suites = archive.suites();
         for one in given {
-            if suites.iter().filter(|suite| *suite == one.as_ref()).count() > 1 {
+            if suites.iter().filter(|suite| suite.value == *one.as_ref()).count() > 1 {
                 self.wrong(
                     one.span(),
                     format!("the suite \"{}\" is taken already", one.as_ref()),
@@ -34,7 +35,7 @@ impl Check<'_> {
     ) -> Vec<ExtraArchive> {
         let mut archives: Vec<ExtraArchive> = Vec::new();
         for (name, extra) in given {
-            if main.suites().contains(name.as_ref()) {
+            if main.suites().iter().any(|suite| suite.value == *name.as_ref()) {
                 self.wrong(
                     name.span(),
                     format!("\"{}\" is a suite of the main archive, too", name.as_ref()),
@@ -48,8 +49,8 @@ impl Check<'_> {
                 continue;
             }
             let Some(archive) = self.extra_archive(name, extra) else { continue };
-            let shared = |mirror: &str, suites: &[String]| {
-                mirror == archive.mirror && suites.iter().any(|one| archive.suites.contains(one))
+            let shared = |mirror: &Placed<String>, suites: &[Placed<String>]| {
+                *mirror == archive.mirror && suites.iter().any(|one| archive.suites.contains(one))
             };
             let twin = if main.mirror.as_ref().is_some_and(|one| shared(one, &main.suites())) {
                 Some("the main archive".to_owned())
@@ -98,12 +99,8 @@ impl Check<'_> {
             }
             Some(given) => given.iter().map(|one| self.component(one)).collect(),
             None if flat => Vec::new(),
-            None => vec!["main".to_owned()],
-        };
-        let places = ArchivePlaces {
-            suite: self.place(suites[0].span()),
-            mirror: self.place(mirror.span()),
-            keyring: self.place(keyring.span()),
+            // It goes with the suite.
+            None => vec![Placed { value: "main".to_owned(), place: self.place(suites[0].span()) }],
         };
         Some(ExtraArchive {
             name: checked,
@@ -112,7 +109,6 @@ impl Check<'_> {
             components,
             keyring: self.file(keyring, false),
             in_image: given.in_image.unwrap_or(true),
-            places,
         })
     }
 
@@ -135,7 +131,7 @@ impl Check<'_> {
     }
 
     /// As the suites of others are named; or a folder, which is written with a slash at its end.
-    fn extra_suite(&mut self, given: &Spanned<String>, flat: bool) -> String {
+    fn extra_suite(&mut self, given: &Spanned<String>, flat: bool) -> Placed<String> {
         let text = self.text(given);
         if !is_path(text.trim_start_matches("./").trim_matches('/'), text.ends_with('/')) {
             self.wrong(
@@ -153,7 +149,7 @@ impl Check<'_> {
         text
     }
 
-    fn component(&mut self, given: &Spanned<String>) -> String {
+    fn component(&mut self, given: &Spanned<String>) -> Placed<String> {
         let text = self.text(given);
         if !is_path(&text, false) {
             self.wrong(
@@ -179,12 +175,12 @@ impl Check<'_> {
     ) -> Option<Pin> {
         let pin = given.as_ref();
         let head = given.span().start..given.span().start + 1;
-        let (packages, places) = self.pinned_packages(&head, pin);
+        let packages = self.pinned_packages(&head, pin);
         let which = match (&pin.from, &pin.version) {
             (None, None) => PinnedVersions::All,
             (Some(from), None) => self.pinned_source(archive, extra, from)?,
             (None, Some(version)) => {
-                if packages.first().is_some_and(|name| name == "*") {
+                if packages.first().is_some_and(|name| name.value == "*") {
                     self.wrong(
                         version.span(),
                         "no version is one of all packages".to_owned(),
@@ -202,14 +198,10 @@ impl Check<'_> {
                 PinnedVersions::All
             }
         };
-        Some(Pin { packages, which, priority: self.priority(&head, pin), places })
+        Some(Pin { packages, which, priority: self.priority(&head, pin) })
     }
 
-    fn pinned_packages(
-        &mut self,
-        head: &Range<usize>,
-        pin: &manifest::Pin,
-    ) -> (Vec<String>, Vec<crate::archive::Place>) {
+    fn pinned_packages(&mut self, head: &Range<usize>, pin: &manifest::Pin) -> Vec<Placed<String>> {
         let given = pin.packages.as_deref().unwrap_or_default();
         if given.is_empty() {
             let message = "this pin has no `packages`".to_owned();
@@ -230,7 +222,7 @@ impl Check<'_> {
                     format!("\"{text}\" is not the name of a package"),
                     "write \"name\", with * for any letters and ? for any one",
                 );
-            } else if text == "*" && given.len() > 1 {
+            } else if text.value == "*" && given.len() > 1 {
                 self.wrong(
                     one.span(),
                     "\"*\" is all packages: nothing is named beside it".to_owned(),
@@ -239,7 +231,7 @@ impl Check<'_> {
             }
             names.push(text);
         }
-        (names, given.iter().map(|one| self.place(one.span())).collect())
+        names
     }
 
     fn pinned_source(
@@ -248,13 +240,13 @@ impl Check<'_> {
         extra: &[&str],
         from: &Spanned<String>,
     ) -> Option<PinnedVersions> {
-        let text = self.text(from);
-        let suites = archive.suites();
+        let text = self.text(from).value;
+        let suites: Vec<String> = archive.suites().into_iter().map(|suite| suite.value).collect();
         if suites.contains(&text) {
             return Some(PinnedVersions::Suite(text));
         }
         if extra.contains(&text.as_str()) {
-            let here = archive.extra.iter().any(|extra| extra.name == text);
+            let here = archive.extra.iter().any(|extra| extra.name.value == text);
             return here.then_some(PinnedVersions::Archive(text));
         }
         let known = || suites.iter().map(String::as_str).chain(extra.iter().copied());
@@ -270,7 +262,7 @@ impl Check<'_> {
     }
 
     fn pinned_version(&mut self, given: &Spanned<String>) -> String {
-        let text = self.text(given);
+        let text = self.text(given).value;
         let plain = text.strip_suffix('*').unwrap_or(&text);
         let letter = |c: char| c.is_ascii_alphanumeric() || ".+-~:".contains(c);
         if !plain.starts_with(|c: char| c.is_ascii_digit()) || !plain.chars().all(letter) {

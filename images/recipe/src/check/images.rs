@@ -7,6 +7,7 @@ use toml::Spanned;
 use super::Check;
 use crate::manifest::{self, Manifest, Vars};
 use crate::near::near;
+use crate::place::Placed;
 use crate::provisioner::Provisioner;
 use crate::recipe::{Base, Compression, Initrd, Modules, Overlay, Set, Slot, Variant};
 
@@ -33,21 +34,21 @@ impl Check<'_> {
         for name in manifest.modules.keys() {
             let line = self.line(name, &manifest.modules, "modules", |one| one.extends.as_ref());
             let include = line.iter().flat_map(|one| self.patterns(&one.include)).collect();
-            modules.insert(self.name("a module layer", name), Modules { include });
+            modules.insert(self.name("a module layer", name).value, Modules { include });
         }
         let mut initrds = BTreeMap::new();
         for name in manifest.initrd.keys() {
             let line = self.line(name, &manifest.initrd, "initrd", |one| one.extends.as_ref());
             let modules = line.iter().flat_map(|one| self.patterns(&one.modules)).collect();
-            initrds.insert(self.name("an initrd", name), Initrd { modules });
+            initrds.insert(self.name("an initrd", name).value, Initrd { modules });
         }
         let mut bases = BTreeMap::new();
         for name in manifest.base.keys() {
             let line = self.line(name, &manifest.base, "base", |one| one.extends.as_ref());
             let base = self.within(line.iter().map(|one| &one.vars), architecture, |check| {
-                check.base(&line, slots)
+                check.base(name, &line, slots)
             });
-            bases.insert(self.name("a base", name), base);
+            bases.insert(self.name("a base", name).value, base);
         }
         let mut overlays = BTreeMap::new();
         for name in manifest.overlay.keys() {
@@ -55,12 +56,12 @@ impl Check<'_> {
             let overlay = self.within(line.iter().map(|one| &one.vars), architecture, |check| {
                 check.overlay(name, &line, &bases, slots)
             });
-            overlays.insert(self.name("an overlay", name), overlay);
+            overlays.insert(self.name("an overlay", name).value, overlay);
         }
         let initrd = self.one_for_boot_sets("initrd", manifest.initrd.keys());
         let layer = self.one_for_boot_sets("modules", manifest.modules.keys());
         let mut sets = BTreeMap::new();
-        let set = |base: &str, overlays: Vec<String>| Set {
+        let set = |base: &str, overlays: Vec<Placed<String>>| Set {
             initrd: initrd.clone(),
             modules: layer.clone(),
             base: base.to_owned(),
@@ -77,11 +78,12 @@ impl Check<'_> {
             );
         }
         for (name, overlay) in &overlays {
-            sets.insert(name.clone(), set(&overlay.base, vec![name.clone()]));
+            let only = Placed { value: name.clone(), place: overlay.place };
+            sets.insert(name.clone(), set(&overlay.base, vec![only]));
         }
         for (name, given) in &manifest.set {
             let (base, on_top) = self.stack(name, given, &bases, &overlays);
-            sets.insert(self.name("a boot set", name), set(&base, on_top));
+            sets.insert(self.name("a boot set", name).value, set(&base, on_top));
         }
         Images { modules, initrds, bases, overlays, sets }
     }
@@ -162,7 +164,12 @@ impl Check<'_> {
         default.or(first).map(|name| name.as_ref().clone())
     }
 
-    fn base(&mut self, line: &[&manifest::Base], slots: &BTreeMap<String, Slot>) -> Base {
+    fn base(
+        &mut self,
+        name: &Spanned<String>,
+        line: &[&manifest::Base],
+        slots: &BTreeMap<String, Slot>,
+    ) -> Base {
         let variants = [
             ("minbase", Variant::Minbase),
             ("standard", Variant::Standard),
@@ -192,6 +199,7 @@ impl Check<'_> {
             compression: self
                 .compression(line.iter().rev().find_map(|one| one.compression.as_ref())),
             provision,
+            place: self.place(name.span()),
         }
     }
 
@@ -207,7 +215,7 @@ impl Check<'_> {
             None => {
                 let message = format!("overlay \"{}\" names no base", name.as_ref());
                 self.wrong(name.span(), message, "write base = \"NAME\": what it stands on");
-                String::new()
+                String::new().into()
             }
         };
         Overlay {
@@ -217,12 +225,17 @@ impl Check<'_> {
             compression: self
                 .compression(line.iter().rev().find_map(|one| one.compression.as_ref())),
             provision: line.iter().flat_map(|one| self.provision(&one.provision, slots)).collect(),
+            place: self.place(name.span()),
         }
     }
 
-    fn known_base(&mut self, given: &Spanned<String>, bases: &BTreeMap<String, Base>) -> String {
-        let base = given.as_ref().clone();
-        if !bases.contains_key(&base) {
+    fn known_base(
+        &mut self,
+        given: &Spanned<String>,
+        bases: &BTreeMap<String, Base>,
+    ) -> Placed<String> {
+        let base = self.said(given);
+        if !bases.contains_key(base.as_str()) {
             let help = match near(&base, bases.keys().map(String::as_str)).first() {
                 Some(name) => format!("write \"{name}\""),
                 None => format!("write it as [base.{base}], or name one of: {}", {
@@ -241,8 +254,8 @@ impl Check<'_> {
         given: &manifest::Set,
         bases: &BTreeMap<String, Base>,
         overlays: &BTreeMap<String, Overlay>,
-    ) -> (String, Vec<String>) {
-        let mut base = given.base.as_ref().map(|base| self.known_base(base, bases));
+    ) -> (String, Vec<Placed<String>>) {
+        let mut base = given.base.as_ref().map(|base| self.known_base(base, bases).value);
         if bases.contains_key(name.as_ref()) || overlays.contains_key(name.as_ref()) {
             self.wrong(
                 name.span(),
@@ -250,7 +263,7 @@ impl Check<'_> {
                 "give it a name of its own: each base and overlay has a boot set of its name already",
             );
         }
-        let mut on_top = Vec::new();
+        let mut on_top: Vec<Placed<String>> = Vec::new();
         for one in &given.overlays {
             let Some(overlay) = overlays.get(one.as_ref()) else {
                 let help = match near(one.as_ref(), overlays.keys().map(String::as_str)).first() {
@@ -260,8 +273,8 @@ impl Check<'_> {
                 self.wrong(one.span(), format!("there is no overlay \"{}\"", one.as_ref()), help);
                 continue;
             };
-            let below = base.get_or_insert_with(|| overlay.base.clone());
-            if *below != overlay.base {
+            let below = base.get_or_insert_with(|| overlay.base.value.clone());
+            if *below != *overlay.base {
                 let message =
                     format!("overlay \"{}\" stands on \"{}\"", one.as_ref(), overlay.base);
                 self.wrong(
@@ -270,11 +283,12 @@ impl Check<'_> {
                     format!("all of a set stand on one base, here \"{below}\""),
                 );
             }
-            if on_top.contains(one.as_ref()) {
+            let said = self.said(one);
+            if on_top.contains(&said) {
                 let message = format!("overlay \"{}\" is named twice", one.as_ref());
                 self.wrong(one.span(), message, "leave one of them out");
             }
-            on_top.push(one.as_ref().clone());
+            on_top.push(said);
         }
         let base = base.unwrap_or_else(|| {
             let message =
@@ -285,10 +299,10 @@ impl Check<'_> {
         (base, on_top)
     }
 
-    pub(super) fn patterns(&mut self, given: &[Spanned<String>]) -> Vec<String> {
+    pub(super) fn patterns(&mut self, given: &[Spanned<String>]) -> Vec<Placed<String>> {
         let pattern = |check: &mut Self, one: &Spanned<String>| {
             let text = check.text(one);
-            if text.is_empty() || text.starts_with('/') {
+            if !is_pattern(text.strip_prefix('!').unwrap_or(&text)) {
                 check.wrong(
                     one.span(),
                     format!("\"{text}\" names no module"),
@@ -310,7 +324,7 @@ impl Check<'_> {
                     "write it from the root, as dpkg's path-exclude wants it: \"/usr/share/doc/*\"",
                 );
             }
-            text
+            text.value
         };
         given.iter().map(|one| glob(self, one)).collect()
     }
@@ -324,4 +338,13 @@ impl Check<'_> {
         ];
         given.map_or(Compression::Zstd, |given| self.choice("compression", given, &words))
     }
+}
+
+/// A module's name, or a path with `*`, which never leads up (see `select` of the crate that packs them).
+fn is_pattern(text: &str) -> bool {
+    if !text.contains('/') {
+        return !text.is_empty() && !text.contains(['*', '?']);
+    }
+    let path = text.strip_suffix('/').unwrap_or(text);
+    path.split('/').all(|part| !matches!(part, "" | "." | ".."))
 }

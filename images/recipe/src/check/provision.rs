@@ -7,8 +7,10 @@ use overboot_oci::Reference;
 use toml::Spanned;
 
 use super::Check;
+use super::archive::ARCHITECTURES;
 use crate::manifest;
 use crate::near::near;
+use crate::place::Placed;
 use crate::provisioner::{Deb, Provisioner, Script, Sudo, Systemd, User};
 use crate::recipe::Slot;
 
@@ -19,12 +21,11 @@ impl Check<'_> {
         steps: &[Spanned<manifest::Provisioner>],
         slots: &BTreeMap<String, Slot>,
     ) -> Vec<Provisioner> {
-        let arch = self.vars.get("arch").cloned().unwrap_or_default();
+        let arch = self.arch();
         let mut taken = Vec::new();
         for step in steps {
-            let words = [("amd64", "amd64"), ("arm64", "arm64")];
             let only: Option<Vec<&str>> = step.as_ref().architectures.as_ref().map(|all| {
-                all.iter().map(|one| self.choice("architecture", one, &words)).collect()
+                all.iter().map(|one| self.choice("architecture", one, &ARCHITECTURES)).collect()
             });
             // What is left out here may be wrong elsewhere: that is for whoever builds there to hear.
             if only.is_none_or(|only| only.contains(&arch.as_str())) {
@@ -49,7 +50,7 @@ impl Check<'_> {
             excludes = true;
         }
         if let Some(debs) = &given.debs {
-            let debs = debs.iter().filter_map(|deb| self.deb(deb, step, slots)).collect();
+            let debs = debs.iter().filter_map(|deb| self.deb(deb, slots)).collect();
             kinds.push(Provisioner::Debs { debs, exclude: self.excluded(given) });
             excludes = true;
         }
@@ -122,9 +123,10 @@ impl Check<'_> {
     }
 
     /// `name` or `name=version` (Debian Policy 5.6.1 and 5.6.12).
-    pub(super) fn package(&mut self, given: &Spanned<String>) -> String {
+    pub(super) fn package(&mut self, given: &Spanned<String>) -> Placed<String> {
         let text = self.text(given);
-        let (name, version) = text.split_once('=').map_or((&*text, None), |(n, v)| (n, Some(v)));
+        let split = text.split_once('=');
+        let (name, version) = split.map_or((text.as_str(), None), |(n, v)| (n, Some(v)));
         let fine = name.len() >= 2
             && name.starts_with(|c: char| c.is_ascii_lowercase() || c.is_ascii_digit())
             && name
@@ -144,19 +146,19 @@ impl Check<'_> {
         text
     }
 
-    fn excluded(&mut self, given: &manifest::Provisioner) -> Vec<String> {
+    fn excluded(&mut self, given: &manifest::Provisioner) -> Vec<Placed<String>> {
         given.exclude.iter().map(|one| self.package(one)).collect()
     }
 
     fn deb(
         &mut self,
-        deb: &manifest::Deb,
-        step: &Spanned<manifest::Provisioner>,
+        given: &Spanned<manifest::Deb>,
         slots: &BTreeMap<String, Slot>,
-    ) -> Option<Deb> {
+    ) -> Option<Placed<Deb>> {
+        let deb = given.as_ref();
         match (&deb.file, &deb.url, &deb.slot) {
             (Some(file), None, None) if deb.sha256.is_none() => {
-                Some(Deb::File(self.file(file, false)))
+                Some(self.file(file, false).map(Deb::File))
             }
             (None, Some(url), None) => {
                 let checked = self.url("the package file", url);
@@ -165,15 +167,16 @@ impl Check<'_> {
                     self.wrong(url.span(), message, "write sha256 = \"…\" beside it");
                     return None;
                 };
-                Some(Deb::Url { url: checked, sha256: self.digest(sha256)? })
+                let sha256 = self.digest(sha256)?.value;
+                Some(checked.map(|url| Deb::Url { url, sha256 }))
             }
             (None, None, Some(slot)) if deb.sha256.is_none() => {
                 self.known_slot(slot, slots);
-                Some(Deb::Slot(slot.as_ref().clone()))
+                Some(self.said(slot).map(Deb::Slot))
             }
             _ => {
                 self.wrong(
-                    step.span(),
+                    given.span(),
                     "a package file is in the project, elsewhere, or in a slot".to_owned(),
                     "write { file = \"…\" }, { url = \"…\", sha256 = \"…\" } or { slot = \"…\" }",
                 );
@@ -196,7 +199,7 @@ impl Check<'_> {
         &mut self,
         taken: &BTreeMap<Spanned<String>, Spanned<String>>,
         slots: &BTreeMap<String, Slot>,
-    ) -> BTreeMap<String, PathBuf> {
+    ) -> BTreeMap<String, Placed<PathBuf>> {
         let mut files = BTreeMap::new();
         for (slot, to) in taken {
             self.known_slot(slot, slots);
@@ -208,7 +211,7 @@ impl Check<'_> {
     }
 
     /// A path in the image, then relative to its root.
-    fn in_image(&mut self, given: &Spanned<String>, example: &str) -> Option<PathBuf> {
+    fn in_image(&mut self, given: &Spanned<String>, example: &str) -> Option<Placed<PathBuf>> {
         let text = self.text(given);
         let path = text.strip_prefix('/').map(Path::new).filter(|path| {
             !path.as_os_str().is_empty()
@@ -218,16 +221,20 @@ impl Check<'_> {
             let message = format!("\"{text}\" is not a path in the image");
             self.wrong(given.span(), message, format!("write it from the root: \"{example}\""));
         }
-        path.map(Path::to_owned)
+        let path = path.map(Path::to_owned)?;
+        Some(text.map(|_| path))
     }
 
     /// A container image in a registry, or in a layout of the project.
-    fn container(&mut self, given: &Spanned<String>) -> Option<Reference> {
-        match self.text(given).parse::<Reference>() {
-            Ok(Reference::Layout { path, name, digest }) => {
-                Some(Reference::Layout { path: self.there(given, path, true), name, digest })
+    fn container(&mut self, given: &Spanned<String>) -> Option<Placed<Reference>> {
+        let text = self.text(given);
+        match text.parse::<Reference>() {
+            Ok(reference) => {
+                if let Reference::Layout { path, .. } = &reference {
+                    self.there(given, path, true);
+                }
+                Some(text.map(|_| reference))
             }
-            Ok(registry @ Reference::Registry(_)) => Some(registry),
             Err(overboot_oci::Error { text, reason }) => {
                 self.wrong(
                     given.span(),
@@ -248,18 +255,18 @@ impl Check<'_> {
                 let message = format!("\"{}\" cannot be the name of a variable", name.as_ref());
                 self.wrong(name.span(), message, "write letters, digits and '_', no digit first");
             }
-            env.insert(name.as_ref().clone(), self.text(value));
+            env.insert(name.as_ref().clone(), self.text(value).value);
         }
         Script { path: self.file(path, false), env, network: network(given) }
     }
 
     fn user(&mut self, user: &manifest::User) -> User {
-        let shell = user.shell.as_ref().map_or("/bin/bash", |shell| {
+        let shell = user.shell.as_ref().map_or("/bin/bash".to_owned().into(), |shell| {
             if !shell.as_ref().starts_with('/') {
                 let message = format!("\"{}\" is not a login shell", shell.as_ref());
                 self.wrong(shell.span(), message, "write its full path, such as \"/bin/bash\"");
             }
-            shell.as_ref()
+            self.said(shell)
         });
         if let Some(uid) =
             user.uid.as_ref().filter(|uid| *uid.as_ref() == 0 || *uid.as_ref() >= 65534)
@@ -269,9 +276,9 @@ impl Check<'_> {
         }
         User {
             name: self.account("a user", &user.name),
-            uid: user.uid.as_ref().map(|uid| *uid.as_ref()),
+            uid: user.uid.as_ref().map(|uid| self.said(uid)),
             system: user.system,
-            shell: shell.to_owned(),
+            shell,
             groups: user.groups.iter().map(|group| self.account("a group", group)).collect(),
             sudo: user
                 .sudo
@@ -293,7 +300,7 @@ impl Check<'_> {
     }
 
     /// Names of units with their kind (systemd.unit(5)).
-    fn units(&mut self, given: &[Spanned<String>]) -> Vec<String> {
+    fn units(&mut self, given: &[Spanned<String>]) -> Vec<Placed<String>> {
         const KINDS: [&str; 11] = [
             "service",
             "socket",

@@ -7,6 +7,7 @@ use toml::Spanned;
 
 use super::Check;
 use crate::manifest;
+use crate::place::Placed;
 use crate::recipe::{Serve, ServeDhcp};
 
 impl Check<'_> {
@@ -18,19 +19,22 @@ impl Check<'_> {
         let form = "write four numbers with dots, such as \"10.0.0.1\"";
         let words = [("off", 0), ("proxy", 1), ("server", 2)];
         let kind = serve.dhcp.as_ref().map_or(0, |given| self.choice("dhcp", given, &words));
-        let dhcp = match (kind, &serve.dhcp) {
+        let mode = match (kind, &serve.dhcp) {
             (1, _) => ServeDhcp::Proxy,
             (2, Some(given)) => self.range(serve.range.as_ref(), given.span()),
             _ => ServeDhcp::Off,
         };
+        let place = serve.dhcp.as_ref().map(|given| self.place(given.span()));
+        let dhcp = Placed { value: mode, place: place.unwrap_or_default() };
+        let discovery = serve.discovery.as_ref().map(|given| self.said(given));
         Serve {
-            http: http.unwrap_or(everywhere),
-            advertise: serve.advertise.as_ref().map(|given| given.as_ref().clone()),
-            interface: serve.interface.clone(),
+            http: http.unwrap_or(everywhere.into()),
+            advertise: serve.advertise.as_ref().map(|given| self.said(given)),
+            interface: serve.interface.as_ref().map(|given| self.said(given)),
             dhcp,
             router: serve.router.as_ref().and_then(|given| self.address(given, form)),
             dns: serve.dns.iter().filter_map(|given| self.address(given, form)).collect(),
-            discovery: serve.discovery.clone().unwrap_or_else(|| "Graph.Discovery".to_owned()),
+            discovery: discovery.unwrap_or_else(|| "Graph.Discovery".to_owned().into()),
         }
     }
 

@@ -1,14 +1,16 @@
 //! One value at a time.
 
-use std::path::{Component, PathBuf};
+use std::path::{Component, Path, PathBuf};
 use std::str::FromStr;
 
 use overboot_digest::Digest;
 use toml::Spanned;
 
 use super::Check;
+use super::archive::ARCHITECTURES;
 use crate::manifest::{Var, Vars};
 use crate::near::near;
+use crate::place::{Place, Placed};
 
 impl Check<'_> {
     /// Sets variables, over those that hold already.
@@ -23,23 +25,34 @@ impl Check<'_> {
                 );
                 continue;
             }
-            let name = name.as_ref();
-            let text = match value {
-                Var::Text(text) => Some(text.clone()),
-                Var::ByArchitecture(texts) => texts.get(architecture).cloned(),
+            let text = match value.as_ref() {
+                Var::Text(text) => Some((text, value.span())),
+                Var::ByArchitecture(texts) => {
+                    for name in texts.keys() {
+                        self.choice("architecture", name, &ARCHITECTURES);
+                    }
+                    texts.get(architecture).map(|text| (text.as_ref(), text.span()))
+                }
             };
+            let name = name.as_ref().clone();
             match text {
-                Some(text) => self.vars.insert(name.clone(), text),
+                Some((text, span)) => {
+                    let text = Placed { value: text.clone(), place: self.place(span) };
+                    self.vars.insert(name, text);
+                }
                 // It is missed where it is used.
-                None => self.vars.remove(name),
-            };
+                None => {
+                    self.vars.remove(&name);
+                }
+            }
         }
     }
 
     /// The text with `${name}` replaced by what the variables say; `$$` is a dollar.
-    pub(super) fn text(&mut self, given: &Spanned<String>) -> String {
+    pub(super) fn text(&mut self, given: &Spanned<String>) -> Placed<String> {
         let mut text = String::new();
         let mut rest = given.as_ref().as_str();
+        let mut variable = None;
         while let Some(at) = rest.find('$') {
             text.push_str(&rest[..at]);
             rest = &rest[at + 1..];
@@ -50,7 +63,10 @@ impl Check<'_> {
                 rest.strip_prefix('{').and_then(|inner| inner.split_once('}'))
             {
                 match self.vars.get(name) {
-                    Some(value) => text.push_str(value),
+                    Some(value) => {
+                        text.push_str(value);
+                        variable = variable.or(value.place.position);
+                    }
                     None => self.unknown_variable(given, name),
                 }
                 rest = after;
@@ -63,11 +79,15 @@ impl Check<'_> {
             }
         }
         text.push_str(rest);
-        text
+        match variable {
+            Some(place) => self.taken.insert(given.span().start, place),
+            None => self.taken.remove(&given.span().start),
+        };
+        Placed { value: text, place: Place { variable, ..self.place(given.span()) } }
     }
 
     fn unknown_variable(&mut self, given: &Spanned<String>, name: &str) {
-        let arch = self.vars.get("arch").cloned().unwrap_or_default();
+        let arch = self.arch();
         let help = match near(name, self.vars.keys().map(String::as_str)).first() {
             Some(near) => format!("write ${{{near}}}"),
             None => format!(
@@ -77,7 +97,12 @@ impl Check<'_> {
         self.wrong(given.span(), format!("there is no variable \"{name}\" for {arch}"), help);
     }
 
-    pub(super) fn texts(&mut self, given: &[Spanned<String>]) -> Vec<String> {
+    /// The architecture that images are for.
+    pub(super) fn arch(&self) -> String {
+        self.vars.get("arch").cloned().unwrap_or_default().value
+    }
+
+    pub(super) fn texts(&mut self, given: &[Spanned<String>]) -> Vec<Placed<String>> {
         given.iter().map(|one| self.text(one)).collect()
     }
 
@@ -101,7 +126,7 @@ impl Check<'_> {
     }
 
     /// Names that become file names, artifact names and words of the kernel command line.
-    pub(super) fn name(&mut self, what: &str, given: &Spanned<String>) -> String {
+    pub(super) fn name(&mut self, what: &str, given: &Spanned<String>) -> Placed<String> {
         let text = given.as_ref();
         let end = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit();
         let fine = is_plain(text, 64) && text.starts_with(end) && text.ends_with(end);
@@ -112,11 +137,11 @@ impl Check<'_> {
                 "write lower-case letters, digits, '-', '.' and '_', at most 64, a letter or digit first and last",
             );
         }
-        text.to_owned()
+        self.said(given)
     }
 
     /// A user or group, as useradd(8) takes them; system groups of packages begin with `_`.
-    pub(super) fn account(&mut self, what: &str, given: &Spanned<String>) -> String {
+    pub(super) fn account(&mut self, what: &str, given: &Spanned<String>) -> Placed<String> {
         let text = self.text(given);
         let fine =
             is_plain(&text, 32) && text.starts_with(|c: char| c.is_ascii_lowercase() || c == '_');
@@ -131,42 +156,44 @@ impl Check<'_> {
     }
 
     /// A path below the project.
-    pub(super) fn path(&mut self, given: &Spanned<String>) -> PathBuf {
-        let path = PathBuf::from(self.text(given));
-        self.inside(given, path)
+    pub(super) fn path(&mut self, given: &Spanned<String>) -> Placed<PathBuf> {
+        let path = self.text(given).map(PathBuf::from);
+        self.inside(given, &path);
+        path
     }
 
-    fn inside(&mut self, given: &Spanned<String>, path: PathBuf) -> PathBuf {
-        let inside = path.components().all(|part| matches!(part, Component::Normal(_)));
-        if !inside || path.as_os_str().is_empty() {
+    /// Does a path stay below the project?
+    pub(super) fn inside(&mut self, given: &Spanned<String>, path: &Path) -> bool {
+        let inside = path.components().all(|part| matches!(part, Component::Normal(_)))
+            && !path.as_os_str().is_empty();
+        if !inside {
             self.wrong(
                 given.span(),
                 format!("\"{}\" leads out of the project", path.display()),
                 "write a path below the folder of overboot.toml, without \"..\"",
             );
         }
-        path
+        inside
     }
 
     /// A path below the project where a file, or a folder, must be.
-    pub(super) fn file(&mut self, given: &Spanned<String>, folder_wanted: bool) -> PathBuf {
-        let path = PathBuf::from(self.text(given));
-        self.there(given, path, folder_wanted)
+    pub(super) fn file(&mut self, given: &Spanned<String>, folder_wanted: bool) -> Placed<PathBuf> {
+        let path = self.text(given).map(PathBuf::from);
+        self.there(given, &path, folder_wanted);
+        path
     }
 
-    /// The same, of a path that is part of what was given.
+    /// Is there a file, or a folder, at a path that is what was given, or part of it?
     pub(super) fn there(
         &mut self,
         given: &Spanned<String>,
-        path: PathBuf,
+        path: &Path,
         folder_wanted: bool,
-    ) -> PathBuf {
-        let mistakes = self.found.len();
-        let path = self.inside(given, path);
-        if self.found.len() > mistakes {
-            return path;
+    ) -> bool {
+        if !self.inside(given, path) {
+            return false;
         }
-        let full = self.folder.join(&path);
+        let full = self.folder.join(path);
         let (there, what) =
             if folder_wanted { (full.is_dir(), "folder") } else { (full.is_file(), "file") };
         if !there {
@@ -176,12 +203,11 @@ impl Check<'_> {
                 format!("make {}", full.display()),
             );
         }
-        path
+        there
     }
 
-    pub(super) fn url(&mut self, what: &str, given: &Spanned<String>) -> String {
-        let text = self.text(given);
-        let text = text.trim_end_matches('/');
+    pub(super) fn url(&mut self, what: &str, given: &Spanned<String>) -> Placed<String> {
+        let text = self.text(given).map(|text| text.trim_end_matches('/').to_owned());
         let host = text.strip_prefix("http://").or_else(|| text.strip_prefix("https://"));
         if host.is_none_or(|host| host.is_empty() || text.contains(char::is_whitespace)) {
             self.wrong(
@@ -190,10 +216,10 @@ impl Check<'_> {
                 "write it as http://host/path",
             );
         }
-        text.to_owned()
+        text
     }
 
-    pub(super) fn digest(&mut self, given: &Spanned<String>) -> Option<Digest> {
+    pub(super) fn digest(&mut self, given: &Spanned<String>) -> Option<Placed<Digest>> {
         let text = self.text(given);
         let digest = Digest::from_str(&text).ok();
         if digest.is_none() {
@@ -203,15 +229,24 @@ impl Check<'_> {
                 "write the 64 hexadecimal digits that sha256sum prints",
             );
         }
-        digest
+        digest.map(|digest| text.map(|_| digest))
     }
 
-    pub(super) fn address<T: FromStr>(&mut self, given: &Spanned<String>, form: &str) -> Option<T> {
+    pub(super) fn address<T: FromStr>(
+        &mut self,
+        given: &Spanned<String>,
+        form: &str,
+    ) -> Option<Placed<T>> {
         let parsed = given.as_ref().trim().parse().ok();
         if parsed.is_none() {
             self.wrong(given.span(), format!("\"{}\" is not an address", given.as_ref()), form);
         }
-        parsed
+        parsed.map(|value| Placed { value, place: self.place(given.span()) })
+    }
+
+    /// What is given as it stands there, with no variables in it.
+    pub(super) fn said<T: Clone>(&self, given: &Spanned<T>) -> Placed<T> {
+        Placed { value: given.as_ref().clone(), place: self.place(given.span()) }
     }
 }
 
