@@ -3,12 +3,13 @@
 PREFIX ?= /usr/local
 CARGO ?= cargo
 
-.PHONY: help deps build demo test lint bench install
+.PHONY: help deps build demo test lint fuzz bench install
 
 help:
 	@echo "make demo     build, make images, boot a machine and command it"
 	@echo "make test     all tests, machines included"
 	@echo "make lint     format, clippy, layers, licences"
+	@echo "make fuzz     a minute of hostile input for each reader of it"
 	@echo "make bench    the figures of docs/benchmarks.md"
 	@echo "make install  overboot into $(DESTDIR)$(PREFIX)/bin"
 
@@ -32,6 +33,9 @@ lint: deps
 	$(CARGO) clippy --release --locked --workspace --all-targets -- -D warnings
 	$(CARGO) xtask layers
 	$(CARGO) deny --locked check bans licenses sources
+
+fuzz: deps
+	$(CARGO) xtask fuzz
 
 bench: build
 	$(CARGO) build --release --locked --quiet --package xtask

@@ -12,7 +12,7 @@ use serde_json::Value;
 const LAYERS: [&str; 5] = ["formats", "images", "boot", "fleet", "cli"];
 
 /// For tests and chores only: may use everything, and nothing may use it but as a dev-dependency.
-const TEST_ONLY: [&str; 3] = ["testkit", "tests", "xtask"];
+const TEST_ONLY: [&str; 4] = ["testkit", "tests", "fuzz", "xtask"];
 
 // Kinds of things that a crate must not see, by the packages that do them.
 const ASYNC: &[&str] = &["tokio", "async-std", "smol"];

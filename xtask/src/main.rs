@@ -3,10 +3,12 @@
 //! - [`layers`]: does every crate use only what is in its own folder and the folders above it?
 //! - [`demo`]: the main job, shown: images, a machine, the two calls, a login, a table.
 //! - [`bench`]: the figures of docs/benchmarks.md.
+//! - [`fuzz`]: a minute of hostile input for each reader of it.
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a chore talks to whoever runs it")]
 
 mod bench;
 mod demo;
+mod fuzz;
 mod layers;
 
 use std::process::ExitCode;
@@ -17,8 +19,9 @@ fn main() -> ExitCode {
         "layers" => layers::run(),
         "demo" => demo::run(),
         "bench" => bench::run(std::env::args().nth(2).as_deref()),
+        "fuzz" => fuzz::run(std::env::args().nth(2).as_deref()),
         _ => {
-            eprintln!("usage: cargo xtask layers|demo|bench [RUNS]");
+            eprintln!("usage: cargo xtask layers|demo|bench [RUNS]|fuzz [SECONDS]");
             return ExitCode::from(2);
         }
     };
