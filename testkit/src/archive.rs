@@ -111,7 +111,7 @@ impl Archive {
     /// A folder with its index beside its packages, without `dists` and components.
     #[must_use]
     pub fn flat(mut self) -> Self {
-        (self.flat, self.by_hash) = (true, false);
+        self.flat = true;
         self
     }
 

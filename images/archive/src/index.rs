@@ -258,8 +258,9 @@ impl Update<'_> {
         let (form, path, compressed) = listed.unwrap_or((Form::Plain, path.to_owned(), file));
         let mut urls = vec![source.dist_url(&path)];
         if release.by_hash {
-            let directory = path.rsplit_once('/').map_or("", |(directory, _)| directory);
-            let by_hash = format!("{directory}/by-hash/SHA256/{}", compressed.sha256.hex());
+            // Beside the list; a flat archive has that at its root.
+            let beside = path.rfind('/').map_or("", |slash| &path[..=slash]);
+            let by_hash = format!("{beside}by-hash/SHA256/{}", compressed.sha256.hex());
             urls.insert(0, source.dist_url(&by_hash));
         }
         let mut last = None;

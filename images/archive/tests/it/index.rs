@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use overboot_archive::trust::TrustError;
 use overboot_archive::{Error, FetchOptions, Fetcher, Index, Keyring, Policy, Source};
-use overboot_testkit::archive::{Archive, Deb, Fault, Server, SigningKey, Tree, now};
+use overboot_testkit::archive::{Archive, Deb, Fault, Server, SigningKey, Tree, now, under};
 
 use crate::fetch::options;
 
@@ -80,6 +80,21 @@ fn an_unchanged_archive_costs_one_request() {
     // And what is cached is enough without the network, also when it has become old.
     assert_eq!(bed.offline().unwrap().lists().count(), 1);
     assert_eq!(bed.targets(), [""; 0]);
+}
+
+#[test]
+fn the_list_of_a_folder_is_fetched_by_hash_too() {
+    for suite in ["./", "deb/"] {
+        let bed = Bed::new(|archive| archive);
+        let flat = Archive::new("").flat().package(Deb::new("hello", "1.0")).build(&bed.key);
+        bed.server.replace(if suite == "./" { flat } else { under("deb", flat) });
+        bed.update_of(suite, "", "amd64", true, false).unwrap();
+        let root = suite.trim_start_matches('.');
+        let targets = bed.targets();
+        assert_eq!(targets.len(), 2, "{targets:?}");
+        assert!(targets[1].contains(&format!("{root}by-hash/SHA256/")), "{targets:?}");
+        assert!(!targets[1].contains("//"), "{targets:?}");
+    }
 }
 
 #[test]
