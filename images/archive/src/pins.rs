@@ -38,10 +38,7 @@ impl Pin {
     fn is_from(&self, source: &Source) -> bool {
         match &self.which {
             Which::All => true,
-            Which::From(sources) => {
-                let same = |one: &Source| one.uri == source.uri && one.suite == source.suite;
-                sources.iter().any(same)
-            }
+            Which::From(sources) => sources.contains(source),
             Which::Version(_) => false,
         }
     }

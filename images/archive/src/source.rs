@@ -5,6 +5,8 @@ use serde::{Deserialize, Serialize};
 /// One archive, one suite, some of its components (`sources.list(5)`: `deb URI SUITE COMPONENT…`).
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Source {
+    /// Whose archive it is, by the name that its user gives it; `None`: the main one. Two archives may have one root.
+    pub archive: Option<String>,
     /// The archive's root, `http://` or `https://`: what has `dists/` and `pool/` beneath it.
     pub uri: String,
     /// Suite or codename: `trixie`, `trixie-updates`, `stable-security`; with a slash at its end, a folder that has its index
@@ -15,14 +17,27 @@ pub struct Source {
 }
 
 impl Source {
-    /// A source with one component or several, separated by spaces.
+    /// A source of the main archive with one component or several, separated by spaces.
     #[must_use]
     pub fn new(uri: &str, suite: &str, components: &str) -> Self {
         Self {
+            archive: None,
             uri: uri.to_owned(),
             suite: suite.to_owned(),
             components: components.split_whitespace().map(str::to_owned).collect(),
         }
+    }
+
+    /// The same of the archive `name`.
+    #[must_use]
+    pub fn of_archive(self, name: &str) -> Self {
+        Self { archive: Some(name.to_owned()), ..self }
+    }
+
+    /// Is it of the main archive?
+    #[must_use]
+    pub fn is_main(&self) -> bool {
+        self.archive.is_none()
     }
 
     /// The address of `path` beneath the archive's root, such as a package's `Filename`.

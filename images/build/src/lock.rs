@@ -113,7 +113,6 @@ pub fn lock(
         project,
         recipe,
         progress,
-        archives: &archives,
         universe: &universe,
         locals,
         containers: containers::pin(project, recipe)?,
@@ -143,7 +142,7 @@ pub fn lock(
     chosen.kernel(&recipe.kernel.package)?;
     chosen.single(LOADERS, LOADERS)?;
     let locked = index.suites.iter().map(|suite| LockedArchive {
-        archive: name_of(&archives, &suite.source),
+        archive: suite.source.archive.clone(),
         suite: suite.source.suite.clone(),
         release: suite.release.described(),
         date: suite.release.date,
@@ -168,11 +167,11 @@ fn index(
     fetcher: &Fetcher,
     progress: &(dyn Fn(Event) + Sync),
 ) -> Result<Index, Error> {
-    let shown = |archive: &ArchiveSources<'_>, source: &Source| match archive.name() {
+    let shown = |source: &Source| match &source.archive {
         Some(name) => format!("{name} {}", source.suite),
         None => source.suite.clone(),
     };
-    let all = archives.iter().flat_map(|one| one.sources.iter().map(move |s| shown(one, s)));
+    let all = archives.iter().flat_map(|one| one.sources.iter().map(shown));
     progress(Event::Updating { suites: all.collect() });
     let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |now| now.as_secs());
     let mut suites = Vec::new();
@@ -190,12 +189,6 @@ fn index(
         suites.extend(index.map_err(|error| sources::placed(recipe, archive, error))?.suites);
     }
     Ok(Index { suites })
-}
-
-/// The extra archive that a source belongs to; none for the main one.
-fn name_of(archives: &[ArchiveSources<'_>], source: &Source) -> Option<String> {
-    let theirs = archives.iter().find(|archive| archive.sources.contains(source));
-    theirs.and_then(|archive| archive.name()).map(str::to_owned)
 }
 
 /// A pin that wants something and finds nothing would leave the choice to chance, without a word. One that forbids what is not
@@ -272,7 +265,6 @@ struct Chosen<'u> {
     project: &'u Project,
     recipe: &'u Recipe,
     progress: &'u (dyn Fn(Event) + Sync),
-    archives: &'u [ArchiveSources<'u>],
     universe: &'u Universe,
     locals: Vec<(Deb, Local)>,
     containers: Vec<LockedContainer>,
@@ -534,7 +526,7 @@ impl<'u> Chosen<'u> {
             let whence = match local {
                 Some((_, local)) => local.whence.clone(),
                 None => Whence::Archive {
-                    archive: name_of(self.archives, &package.origin.source),
+                    archive: package.origin.source.archive.clone(),
                     suite: package.origin.source.suite.clone(),
                     path: package.filename.clone(),
                 },

@@ -74,7 +74,9 @@ pub fn archives(recipe: &Recipe) -> Result<Vec<ArchiveSources<'_>>, Error> {
     let mut found = vec![ArchiveSources { extra: None, sources: main_sources(recipe)? }];
     found.extend(recipe.archive.extra.iter().map(|extra| {
         let components = extra.components.join(" ");
-        let source = |suite: &Placed<String>| Source::new(&extra.mirror, suite, &components);
+        let source = |suite: &Placed<String>| {
+            Source::new(&extra.mirror, suite, &components).of_archive(&extra.name)
+        };
         ArchiveSources { extra: Some(extra), sources: extra.suites.iter().map(source).collect() }
     }));
     Ok(found)
@@ -293,6 +295,30 @@ mod tests {
         assert_eq!(url(Some("tools"), "beta").unwrap(), "http://t/deb/x.deb");
         // Of an archive that the recipe does not know any more, nobody else is asked.
         assert_eq!(url(Some("gone"), "stable"), None);
+    }
+
+    #[test]
+    fn an_archive_is_told_by_its_name_and_not_by_its_address() {
+        // That of the host, which this recipe's main archive has without a word.
+        let debian = mirror::host_mirror("debian");
+        let debian = debian.or_else(|| mirror::fallback_mirror("debian").map(str::to_owned));
+        let text = format!(
+            "[project]\nname = \"x\"\n[archive]\nsuite = \"trixie\"\n\
+             [archive.extra.tools]\nmirror = \"{}\"\nsuites = [\"trixie\"]\nkeyring = \"keyring\"\n\
+             [[archive.pin]]\npackages = [\"*\"]\nfrom = \"tools\"\npriority = -1\n",
+            debian.unwrap()
+        );
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("keyring"), "").unwrap();
+        let recipe = Recipe::parse(&text, &folder.path().join(Recipe::FILE)).unwrap();
+        let archives = archives(&recipe).unwrap();
+        let (main, tools) = (&archives[0].sources[0], &archives[1].sources[0]);
+        assert_eq!((&main.uri, &main.suite), (&tools.uri, &tools.suite));
+        assert_eq!((main.archive.as_deref(), tools.archive.as_deref()), (None, Some("tools")));
+
+        let pins = pins(&recipe, &archives);
+        let Which::From(pinned) = &pins[0].which else { panic!("{:?}", pins[0].which) };
+        assert!(pinned.contains(tools) && !pinned.contains(main));
     }
 
     #[test]
