@@ -50,8 +50,8 @@ pub fn resolve<'u>(
     for installed in &request.base {
         roots.push(problem.root(&installed.name, Because::Base));
     }
-    for package in variant(universe, request) {
-        roots.push(problem.root(&package.name, Because::Variant(request.variant)));
+    for name in variant(universe, request) {
+        roots.push(problem.root(name, Because::Variant(request.variant)));
     }
     for asked in &asked {
         roots.push(problem.root_dependency(&asked.dependency, Because::Asked));
@@ -88,8 +88,11 @@ pub fn find<'u>(universe: &'u Universe, entry: &str) -> Result<&'u Package, Reso
     found.ok_or_else(|| request::unknown(universe, entry))
 }
 
-/// The packages that the variant names, without excluded ones and those of the base, sorted by name.
-fn variant<'u>(universe: &'u Universe, request: &Request) -> Vec<&'u Package> {
+/// The names that the variant has, without excluded ones and those of the base, sorted.
+///
+/// Only the main archive says which, as for debootstrap and mmdebstrap (which asks apt for `?narrow(?archive(SUITE),?essential)`):
+/// in another one anything can call itself essential. In which version they come is for pins to say, as everywhere.
+fn variant<'u>(universe: &'u Universe, request: &Request) -> Vec<&'u str> {
     if request.variant == Variant::Custom {
         return Vec::new();
     }
@@ -100,12 +103,10 @@ fn variant<'u>(universe: &'u Universe, request: &Request) -> Vec<&'u Package> {
         .chain(request.base.iter().map(|installed| installed.name.as_str()))
         .collect();
     let names = universe.names().filter(|name| !settled.contains(name));
-    let mut packages: Vec<_> = names
-        .filter_map(|name| universe.candidate(name))
-        .filter(|package| request.variant.has(package))
-        .collect();
-    packages.sort_by(|a, b| a.name.cmp(&b.name));
-    packages
+    let has = |name: &&str| universe.main_candidate(name).is_some_and(|p| request.variant.has(p));
+    let mut names: Vec<_> = names.filter(has).collect();
+    names.sort_unstable();
+    names
 }
 
 #[cfg(test)]

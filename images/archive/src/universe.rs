@@ -4,10 +4,12 @@
 
 mod package;
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
+use overboot_debian::version::Version;
 use overboot_debian::{deb822, relation, version};
+use overboot_digest::Digest;
 
 use crate::pins::{Pin, Pins};
 use crate::{Index, Source};
@@ -87,10 +89,19 @@ pub enum IndexFault {
 pub struct Universe {
     architecture: String,
     packages: Vec<Package>,
-    by_name: HashMap<String, Vec<u32>>,
+    by_name: HashMap<String, Named>,
     /// Real packages by the virtual names they provide.
     by_provided: HashMap<String, Vec<u32>>,
     pins: Pins,
+}
+
+/// All packages of one name.
+#[derive(Debug, Default)]
+struct Named {
+    /// In the order in which they were added.
+    all: Vec<u32>,
+    /// The same by what makes them one, as soon as there are two: most names have one.
+    by_file: BTreeMap<(Digest, Version), u32>,
 }
 
 impl Universe {
@@ -139,7 +150,7 @@ impl Universe {
     /// Takes in a `Packages` list, to which pins do not apply; returns how many packages were new.
     ///
     /// Packages of other architectures are left out. Where two suites list the very same file, the one
-    /// that was added first keeps it, unless the later one has the higher priority.
+    /// that was added first keeps it, unless it is to be taken from the later one, which has the higher priority.
     ///
     /// # Errors
     /// A stanza that is malformed or lacks what every package has. The universe then lacks the packages
@@ -174,19 +185,22 @@ impl Universe {
 
     fn insert(&mut self, mut package: Package, pinned: bool) -> Result<(), IndexFault> {
         let index = u32::try_from(self.packages.len()).map_err(|_| IndexFault::TooMany)?;
-        if let Some(same_name) = self.by_name.get(&package.name) {
-            for &other in same_name {
-                let other = &mut self.packages[other as usize];
-                if other.sha256 == package.sha256 && other.version == package.version {
-                    if pinned {
-                        other.pin = self.pins.first(other.pin, &package);
-                    }
-                    if package.origin.priority > other.origin.priority {
-                        other.origin = package.origin;
-                    }
-                    return Ok(());
-                }
+        let mut key = None;
+        if let Some(named) = self.by_name.get_mut(&package.name) {
+            if let ([first], true) = (&named.all[..], named.by_file.is_empty()) {
+                let there = &self.packages[*first as usize];
+                named.by_file.insert((there.sha256, there.version.clone()), *first);
             }
+            let this = (package.sha256, package.version.clone());
+            if let Some(&same) = named.by_file.get(&this) {
+                let same = &mut self.packages[same as usize];
+                if pinned {
+                    same.pin = self.pins.first(same.pin, &package);
+                }
+                same.merge(package);
+                return Ok(());
+            }
+            key = Some(this);
         }
         if pinned {
             package.pin = self.pins.first(None, &package);
@@ -198,7 +212,9 @@ impl Universe {
                 providers.push(index);
             }
         }
-        self.by_name.entry(package.name.clone()).or_default().push(index);
+        let named = self.by_name.entry(package.name.clone()).or_default();
+        named.all.push(index);
+        named.by_file.extend(key.map(|key| (key, index)));
         self.packages.push(package);
         Ok(())
     }
@@ -217,7 +233,7 @@ impl Universe {
 
     /// All versions of a package, in the order in which they were added.
     pub fn versions(&self, name: &str) -> impl Iterator<Item = &Package> {
-        let indexes = self.by_name.get(name).map(Vec::as_slice).unwrap_or_default();
+        let indexes = self.by_name.get(name).map(|named| &named.all[..]).unwrap_or_default();
         indexes.iter().map(|&index| &self.packages[index as usize])
     }
 
@@ -225,9 +241,13 @@ impl Universe {
     /// with the highest pin priority, and of equals the first that was added.
     #[must_use]
     pub fn candidate(&self, name: &str) -> Option<&Package> {
-        self.versions(name)
-            .filter(|package| package.pin_priority() > 0)
-            .reduce(|best, next| if next.preference() > best.preference() { next } else { best })
+        best(self.versions(name))
+    }
+
+    /// The same of those versions that the main archive lists: by this one it says whether every system has the package.
+    #[must_use]
+    pub fn main_candidate(&self, name: &str) -> Option<&Package> {
+        best(self.versions(name).filter(|package| package.in_main))
     }
 
     /// The names in pins, by the pin's number and their own in it, for which there is no package in a version that the pin is
@@ -247,6 +267,13 @@ impl Universe {
     pub fn names(&self) -> impl Iterator<Item = &str> {
         self.by_name.keys().map(String::as_str)
     }
+}
+
+/// The newest of the highest priority, of equals the first; none that is never taken.
+fn best<'a>(packages: impl Iterator<Item = &'a Package>) -> Option<&'a Package> {
+    packages
+        .filter(|package| package.pin_priority() > 0)
+        .reduce(|best, next| if next.preference() > best.preference() { next } else { best })
 }
 
 #[cfg(test)]
@@ -292,6 +319,58 @@ mod tests {
         assert_eq!(universe.candidate("a").unwrap().origin.source.suite, "trixie-updates");
         assert_eq!(universe.providers("x").count(), 1);
         assert_eq!(universe.providers("a").count(), 0);
+    }
+
+    #[test]
+    fn a_file_is_fetched_where_its_origin_has_it() {
+        let mut universe = Universe::new("amd64");
+        let main = stanza("a", "1", "Essential: yes\nPriority: required\n");
+        let other = stanza("a", "1", "").replace("pool/", "other/").replace("Size: 10", "Size: 11");
+        let source = Source::new("http://example.com/other", "stable", "main").of_archive("other");
+        for text in [&main, &other] {
+            let priority = if text == &main { 500 } else { 990 };
+            let source = if text == &main { origin("trixie", 0).source } else { source.clone() };
+            universe.add(text, Origin { source, priority }).unwrap();
+        }
+        let package = universe.candidate("a").unwrap();
+        assert_eq!(package.url(), "http://example.com/other/other/a.deb");
+        assert_eq!(package.size, 11);
+        // What every system must have, the main archive says, whoever else has the file.
+        assert!(package.essential && package.in_main);
+        assert_eq!(universe.packages().len(), 1);
+        // Also where it is read later.
+        let mut universe = Universe::new("amd64");
+        universe.add(&other, Origin { source, priority: 990 }).unwrap();
+        assert!(universe.main_candidate("a").is_none());
+        universe.add(&main, origin("trixie", 500)).unwrap();
+        let package = universe.main_candidate("a").unwrap();
+        assert!(package.essential && package.priority == Priority::Required);
+        assert_eq!(package.url(), "http://example.com/other/other/a.deb");
+    }
+
+    #[test]
+    fn one_name_may_have_as_many_stanzas_as_many_names() {
+        let text = |names: usize| -> String {
+            let one = |number: usize| {
+                let name = number % names;
+                format!(
+                    "Package: p{name}\nVersion: 1.{number}\nArchitecture: all\nFilename: f\nSize: 1\n\
+                     SHA256: {number:064x}\n\n"
+                )
+            };
+            (0..60_000).map(one).collect()
+        };
+        let read = |text: &str| {
+            let begun = std::time::Instant::now();
+            let mut universe = Universe::new("amd64");
+            // Each a second time: the very same files.
+            assert_eq!(universe.add(text, origin("trixie", 500)), Ok(60_000));
+            assert_eq!(universe.add(text, origin("trixie-updates", 500)), Ok(0));
+            begun.elapsed()
+        };
+        let (many, one) = (text(60_000), text(1));
+        let (many, one) = (read(&many), read(&one));
+        assert!(one < many * 8, "{one:?} for one name, {many:?} for as many names");
     }
 
     #[test]

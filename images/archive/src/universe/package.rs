@@ -37,8 +37,10 @@ pub struct Package {
     pub section: String,
     /// The name and, where it differs, the version of its source package; empty where both are its own.
     pub source: String,
-    /// The index that lists it.
+    /// The index that lists it; of several, the one from which it is taken.
     pub origin: Arc<Origin>,
+    /// Whether an index of the main archive lists it.
+    pub in_main: bool,
     /// The pin that names it: its number and its priority.
     pub(crate) pin: Option<(usize, i32)>,
     /// The relation fields, unread, by [`RelationField`].
@@ -151,10 +153,23 @@ impl Package {
             section: field("Section").unwrap_or_default().to_owned(),
             source: field("Source").unwrap_or_default().to_owned(),
             origin: Arc::clone(origin),
+            in_main: origin.source.is_main(),
             pin: None,
             relations: RelationField::ALL
                 .map(|relation| field(relation.as_str()).unwrap_or_default().into()),
         })
+    }
+
+    /// Takes in what another index says of the same file.
+    pub(super) fn merge(&mut self, other: Self) {
+        if other.in_main && !self.in_main {
+            // What every system must have is for its own archive to say.
+            (self.in_main, self.essential, self.priority) = (true, other.essential, other.priority);
+        }
+        if other.origin.priority > self.origin.priority {
+            // Each archive has it at a place of its own.
+            (self.origin, self.filename, self.size) = (other.origin, other.filename, other.size);
+        }
     }
 
     /// Where the `.deb` file can be fetched.
