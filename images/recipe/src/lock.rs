@@ -119,13 +119,13 @@ pub struct LockedPackage {
 }
 
 impl LockedPackage {
-    /// How images name it: `name=version`, and for one that no archive vouches for the beginning of its digest too, since
+    /// How images name it: `name=version`, and for one that is not the main archive's the beginning of its digest too, since
     /// anybody may make another file of that version.
     #[must_use]
     pub fn key(&self) -> String {
         match self.whence {
-            Whence::Archive { .. } => format!("{}={}", self.name, self.version),
-            Whence::File { .. } | Whence::Url { .. } => {
+            Whence::Archive { archive: None, .. } => format!("{}={}", self.name, self.version),
+            Whence::Archive { archive: Some(_), .. } | Whence::File { .. } | Whence::Url { .. } => {
                 format!("{}={}@{}", self.name, self.version, self.sha256.short())
             }
         }

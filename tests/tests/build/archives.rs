@@ -131,6 +131,28 @@ fn packages_come_from_where_they_are() {
 }
 
 #[test]
+fn the_same_version_of_two_archives_is_two_packages() {
+    if !possible() {
+        return;
+    }
+    let two = Two::new();
+    let theirs = Deb::new("hammer", "2.0").file("usr/bin/hammer", 0o755, b"theirs");
+    // Another one calls itself essential; no base has it for that.
+    let pushy = Deb::new("pushy", "1").field("Essential", "yes").field("Priority", "required");
+    let archive = elsewhere().package(theirs).package(pushy);
+    two.serve(small::archive().build(&two.small.key), archive.build(&two.key));
+    // With a pin it is theirs; with the version it is the first that is listed, whatever the pin says: as with apt.
+    let more = "\n[[archive.pin]]\npackages = [\"hammer\"]\nfrom = \"elsewhere\"\npriority = 990\n\
+                [overlay.plain]\nbase = \"base\"\n[[overlay.plain.provision]]\npackages = [\"hammer=2.0\"]\n";
+    two.write(&[RECIPE, more].concat());
+    two.small.project.succeed(&["build", "overlay/chisel", "overlay/plain"]);
+    let hammer = |overlay: &str| text(&two.small, overlay, "usr/bin/hammer");
+    assert_eq!(hammer("overlay/chisel"), "theirs");
+    assert!(hammer("overlay/plain").contains("bang"));
+    assert!(!two.lock().contains("pushy"), "{}", two.lock());
+}
+
+#[test]
 fn a_folder_without_suites_is_an_archive_too() {
     if !possible() {
         return;

@@ -103,7 +103,7 @@ impl fmt::Display for Variant {
 #[derive(Debug)]
 pub(super) struct Asked<'u> {
     pub(super) dependency: Dependency,
-    /// The package, where a version other than the candidate has to be taken.
+    /// The package, where its version is asked for.
     pub(super) chosen: Option<&'u Package>,
 }
 
@@ -145,21 +145,21 @@ pub(super) fn asked<'u>(
     if universe.versions(&relation.name).next().is_none() {
         return Err(unknown(universe, &relation.name));
     }
-    let exact = matches!(relation.version, Some((Operator::Equal, _)));
-    let file = universe
-        .versions(&relation.name)
-        .find(|p| request.files.contains(&p.sha256) && relation.admits(Some(&p.version)));
-    if exact && file.is_some() {
-        return Ok(Asked { dependency, chosen: file });
+    if matches!(relation.version, Some((Operator::Equal, _))) {
+        // As apt has it, whoever names a version gets it whatever pins say; among several files with it, the first that an
+        // archive lists. Those of the request come before.
+        let admitted = |p: &&Package| relation.admits(Some(&p.version));
+        let given = |p: &&Package| request.files.contains(&p.sha256) && admitted(p);
+        let given = universe.versions(&relation.name).find(given);
+        return match given.or_else(|| universe.versions(&relation.name).find(admitted)) {
+            Some(package) => Ok(Asked { dependency, chosen: Some(package) }),
+            None => Err(no_such_version(universe, relation)),
+        };
     }
     if universe.candidate(&relation.name).is_some_and(|p| relation.admits(Some(&p.version))) {
         return Ok(Asked { dependency, chosen: None });
     }
-    let chosen = universe.versions(&relation.name).find(|p| relation.admits(Some(&p.version)));
-    match chosen {
-        Some(package) if exact => Ok(Asked { dependency, chosen: Some(package) }),
-        _ => Err(no_such_version(universe, relation)),
-    }
+    Err(no_such_version(universe, relation))
 }
 
 /// Alternatives: one of them has to be a package or stand for one.

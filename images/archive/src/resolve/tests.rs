@@ -250,6 +250,58 @@ fn architecture_qualifiers() {
 }
 
 #[test]
+fn what_a_variant_has_is_for_the_main_archive_to_say() {
+    let mut universe = universe(
+        "dpkg 1; Essential: yes; Priority: required
+         apt 1
+         tool 1
+         mount 1; Priority: required",
+    );
+    let source = Source::new("http://example.com/other", "stable", "main").of_archive("other");
+    let other = |name: &str, version: &str, more: &str| {
+        format!(
+            "Package: {name}\nVersion: {version}\nArchitecture: amd64\nFilename: {name}\nSize: 1\n\
+             SHA256: {:064x}\n{more}\n",
+            99
+        )
+    };
+    let text = [
+        other("agent", "1", "Essential: yes\nPriority: required\n"),
+        other("tool", "2", "Essential: yes\nPriority: required\n"),
+        // In which version it comes is another question.
+        other("mount", "2", ""),
+    ];
+    universe.add(&text.concat(), Origin { source, priority: Origin::USUAL }).unwrap();
+    for (variant, wanted) in [
+        (Variant::Essential, "dpkg 1"),
+        (Variant::Apt, "apt 1, dpkg 1"),
+        (Variant::Minbase, "apt 1, dpkg 1, mount 2"),
+        (Variant::Standard, "apt 1, dpkg 1, mount 2"),
+    ] {
+        assert_eq!(solve(&universe, &Request { variant, ..Request::default() }), wanted);
+    }
+    assert_eq!(solve(&universe, &ask("agent, tool")), "agent 1, tool 2");
+}
+
+#[test]
+fn a_version_that_is_named_is_taken_whatever_pins_say() {
+    let mut universe = universe("tool 1");
+    let source = Source::new("http://example.com/other", "stable", "main").of_archive("other");
+    let other = |version: &str, number: u32| {
+        format!(
+            "Package: tool\nVersion: {version}\nArchitecture: amd64\nFilename: tool\nSize: 1\n\
+             SHA256: {number:064x}\n\n"
+        )
+    };
+    let text = [other("2", 98), other("1", 97)].concat();
+    universe.add(&text, Origin { source, priority: -1 }).unwrap();
+    assert_eq!(solve(&universe, &ask("tool=2")), "tool 2");
+    assert!(solve(&universe, &ask("tool (>= 2)")).contains("2 (stable, never taken), 1 (trixie)"));
+    // Of the same version in two places, the first.
+    assert!(find(&universe, "tool=1").unwrap().in_main);
+}
+
+#[test]
 fn one_package_by_itself() {
     let universe = universe(
         "image 1; Depends: nowhere

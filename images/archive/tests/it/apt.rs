@@ -123,9 +123,14 @@ impl Apt {
 
     /// The SHA-256 of the file that it would fetch for a package.
     pub(crate) fn file(&self, name: &str) -> String {
-        let told = self.run(&["download", "--print-uris", name]);
+        self.files(&[name]).remove(0)
+    }
+
+    /// The SHA-256 of each file that it would fetch for these, each `NAME` or `NAME=VERSION`, in no order.
+    pub(crate) fn files(&self, words: &[&str]) -> Vec<String> {
+        let told = self.run(&[&["download", "--print-uris"], words].concat());
         // 'URI' NAME SIZE SHA256:HEX
-        told.trim().rsplit_once(":").unwrap().1.to_owned()
+        told.lines().map(|line| line.rsplit_once(':').unwrap().1.to_owned()).collect()
     }
 
     fn run(&self, arguments: &[&str]) -> String {

@@ -1,8 +1,10 @@
 //! Which version a pin chooses, and with which priority: apt's own opinion, for preferences of every kind, drawn at random.
 
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
 use overboot_archive::pins::{Pin, Which};
+use overboot_archive::resolve::find;
 use overboot_archive::{Fetcher, Index, Keyring, Policy, Source, Universe};
 use overboot_testkit::archive::{Archive, Deb, Server, SigningKey, Tree, now, under};
 use overboot_testkit::require;
@@ -156,6 +158,13 @@ fn candidates_and_priorities_are_those_of_apt() {
                 unlike += usize::from(candidate.origin.source != sources[0]);
             }
         }
+        // A version that is named comes whatever pins say of it, and from where apt takes it.
+        let named: BTreeSet<_> =
+            universe.packages().iter().map(|p| format!("{}={}", p.name, p.version)).collect();
+        let ours: BTreeSet<_> =
+            named.iter().map(|word| find(&universe, word).unwrap().sha256.hex()).collect();
+        let words: Vec<&str> = named.iter().map(String::as_str).collect();
+        assert_eq!(ours, apt.files(&words).into_iter().collect(), "case {case}:\n{preferences}");
     }
     // Not all of one kind.
     assert!(chosen > 100 && unlike > 30, "{chosen} chosen, {unlike} from elsewhere");
