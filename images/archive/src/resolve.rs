@@ -65,12 +65,16 @@ pub fn resolve<'u>(
             Ok(packages)
         }
         Err(resolvo::UnsolvableOrCancelled::Unsolvable(conflict)) => {
-            let chain = explain::chain(&conflict.graph(&solver), solver.provider());
-            Err(ResolveError::Unsatisfiable { chain })
+            let why = explain::why(&conflict.graph(&solver), solver.provider());
+            let entries = request.install.iter().zip(&asked);
+            let entries = entries.filter(|(_, asked)| why.asked.contains(&asked.dependency));
+            let excluded = request.exclude.iter().filter(|name| why.excluded.contains(*name));
+            let about = entries.map(|(entry, _)| entry).chain(excluded).cloned().collect();
+            Err(ResolveError::Unsatisfiable { chain: why.chain, about })
         }
         // Nothing here asks the solver to stop.
         Err(resolvo::UnsolvableOrCancelled::Cancelled(_)) => {
-            Err(ResolveError::Unsatisfiable { chain: Vec::new() })
+            Err(ResolveError::Unsatisfiable { chain: Vec::new(), about: Vec::new() })
         }
     }
 }

@@ -302,11 +302,9 @@ impl Said<'_> {
                 named(word, self.asked).or_else(|| named(word, self.excluded))
             }
             ResolveError::Excluded { name } => named(name, self.excluded),
-            // What was asked for begins the chain.
-            ResolveError::Unsatisfiable { chain } => {
-                let asked = chain.iter().filter(|line| line.contains(" is asked for"));
-                let mut words = asked.flat_map(|line| line.split([' ', ',', ':']));
-                words.find_map(|word| named(word, self.asked))
+            ResolveError::Unsatisfiable { about, .. } => {
+                let asked = about.iter().find_map(|word| named(word, self.asked));
+                asked.or_else(|| about.iter().find_map(|word| named(word, self.excluded)))
             }
             _ => None,
         };

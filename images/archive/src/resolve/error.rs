@@ -49,6 +49,9 @@ pub enum ResolveError {
     Unsatisfiable {
         /// The reasons, one a line, from what was asked for to what contradicts it.
         chain: Vec<String>,
+        /// Which entries of the request that is about, as they are written there: first those of
+        /// [`Request::install`](super::Request::install), then those of [`Request::exclude`](super::Request::exclude).
+        about: Vec<String>,
     },
 }
 

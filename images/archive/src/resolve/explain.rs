@@ -11,16 +11,38 @@ use super::problem::{Because, Problem};
 /// The most sentences of a chain; more help nobody.
 const LONGEST: usize = 40;
 
-/// The facts that contradict each other, from what is asked for downwards, one sentence each.
-pub(super) fn chain(graph: &ConflictGraph<SolvableId>, problem: &Problem<'_>) -> Vec<String> {
+/// Why there is no solution.
+#[derive(Debug, Default)]
+pub(super) struct Why {
+    /// The facts that contradict each other, from what is asked for downwards, one sentence each.
+    pub(super) chain: Vec<String>,
+    /// What is asked for among them.
+    pub(super) asked: Vec<Dependency>,
+    /// The names among them that are excluded.
+    pub(super) excluded: Vec<String>,
+}
+
+/// Reads a conflict.
+pub(super) fn why(graph: &ConflictGraph<SolvableId>, problem: &Problem<'_>) -> Why {
     let edges = graph.graph.raw_edges();
-    let mut chain: Vec<String> = Vec::new();
+    let Why { mut chain, mut asked, mut excluded } = Why::default();
     let mut seen = vec![graph.root_node];
     let mut queue = VecDeque::from([graph.root_node]);
     while let Some(node) = queue.pop_front() {
         for edge in edges.iter().filter(|edge| edge.source() == node) {
             let source = graph.graph[edge.source()];
             let target = graph.graph[edge.target()];
+            if let ConflictEdge::Requires(requirement) = edge.weight
+                && let Some((dependency, because)) = problem.requirement_of(requirement)
+            {
+                if matches!(target, ConflictNode::UnresolvedDependency) {
+                    let names = dependency.0.iter().map(|relation| &relation.name);
+                    excluded.extend(names.filter(|name| problem.is_excluded(name)).cloned());
+                }
+                if because == Some(Because::Asked) {
+                    asked.push(dependency);
+                }
+            }
             let sentence = sentence(problem, source, edge.weight, target);
             if let Some(sentence) = sentence.filter(|sentence| !chain.contains(sentence)) {
                 chain.push(sentence);
@@ -36,7 +58,7 @@ pub(super) fn chain(graph: &ConflictGraph<SolvableId>, problem: &Problem<'_>) ->
         chain.truncate(LONGEST);
         chain.push(format!("… and {left} more reasons"));
     }
-    chain
+    Why { chain, asked, excluded }
 }
 
 fn sentence(

@@ -98,6 +98,11 @@ impl<'u> Problem<'u> {
         self.settled.insert(name.to_owned(), Candidate::None);
     }
 
+    /// May nobody have this package?
+    pub(super) fn is_excluded(&self, name: &str) -> bool {
+        matches!(self.settled.get(name), Some(Candidate::None))
+    }
+
     /// This package is installed, in this version.
     pub(super) fn fix(&mut self, installed: &Installed) {
         let same = |package: &&Package| package.version == installed.version;

@@ -158,6 +158,26 @@ fn conflicts_are_explained() {
 }
 
 #[test]
+fn a_contradiction_tells_which_entries_it_is_about() {
+    let universe = universe(
+        "one 1
+         two 1; Conflicts: one (>= 1)
+         app 1; Depends: lib
+         lib 1; Depends: deep
+         deep 1",
+    );
+    let about = |install: &str, exclude: &[&str]| {
+        let exclude = exclude.iter().map(|name| (*name).to_owned()).collect();
+        match resolve(&universe, &Request { exclude, ..ask(install) }) {
+            Err(ResolveError::Unsatisfiable { about, .. }) => about,
+            other => panic!("{other:?}"),
+        }
+    };
+    assert_eq!(about("app, two=1, one (>= 1)", &[]), ["two=1", "one (>= 1)"]);
+    assert_eq!(about("one, app", &["nothing", "deep"]), ["app", "deep"]);
+}
+
+#[test]
 fn a_missing_dependency_is_explained() {
     let universe = universe(
         "app 1; Depends: lib
@@ -234,22 +254,6 @@ fn variants_grow() {
 }
 
 #[test]
-fn architecture_qualifiers() {
-    let universe = universe(
-        "any 1; Depends: python:any
-         own 1; Depends: plain:amd64, plain:native
-         foreign 1; Depends: plain:arm64
-         not 1; Depends: plain:any
-         python 1; Multi-Arch: allowed
-         plain 1",
-    );
-    assert_eq!(solve(&universe, &ask("any")), "any 1, python 1");
-    assert_eq!(solve(&universe, &ask("own")), "own 1, plain 1");
-    assert!(resolve(&universe, &ask("foreign")).is_err());
-    assert!(resolve(&universe, &ask("not")).is_err());
-}
-
-#[test]
 fn what_a_variant_has_is_for_the_main_archive_to_say() {
     let mut universe = universe(
         "dpkg 1; Essential: yes; Priority: required
@@ -299,6 +303,22 @@ fn a_version_that_is_named_is_taken_whatever_pins_say() {
     assert!(solve(&universe, &ask("tool (>= 2)")).contains("2 (stable, never taken), 1 (trixie)"));
     // Of the same version in two places, the first.
     assert!(find(&universe, "tool=1").unwrap().in_main);
+}
+
+#[test]
+fn architecture_qualifiers() {
+    let universe = universe(
+        "any 1; Depends: python:any
+         own 1; Depends: plain:amd64, plain:native
+         foreign 1; Depends: plain:arm64
+         not 1; Depends: plain:any
+         python 1; Multi-Arch: allowed
+         plain 1",
+    );
+    assert_eq!(solve(&universe, &ask("any")), "any 1, python 1");
+    assert_eq!(solve(&universe, &ask("own")), "own 1, plain 1");
+    assert!(resolve(&universe, &ask("foreign")).is_err());
+    assert!(resolve(&universe, &ask("not")).is_err());
 }
 
 #[test]

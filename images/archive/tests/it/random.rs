@@ -87,8 +87,9 @@ proptest! {
                 all.sort_unstable();
                 prop_assert_eq!(all, (0..set.len()).collect::<Vec<_>>());
             }
-            Err(ResolveError::Unsatisfiable { chain }) => {
+            Err(ResolveError::Unsatisfiable { chain, about }) => {
                 prop_assert!(!chain.is_empty());
+                prop_assert!(!about.is_empty() && about.iter().all(|entry| wanted.contains(entry)));
                 for bits in 0..1_u32 << COUNT {
                     let set: Vec<&Package> = universe
                         .packages()
