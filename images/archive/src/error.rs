@@ -191,21 +191,45 @@ pub enum Error {
         /// Where that one is.
         cached: PathBuf,
     },
-    /// The Release file lists no package index for that component and architecture.
+    /// The suite has no packages for that architecture.
     #[error(
-        "suite \"{suite}\" at {uri} has no packages for component \"{component}\" and architecture \"{architecture}\"; it has {has}"
+        "suite \"{suite}\" at {uri} has nothing for the architecture \"{architecture}\"{}",
+        listed("; it has", known)
     )]
-    NoIndex {
+    NoArchitecture {
+        /// The suite.
+        suite: String,
+        /// The archive.
+        uri: String,
+        /// The architecture asked for.
+        architecture: String,
+        /// Those that it has.
+        known: Vec<String>,
+    },
+    /// The suite has no such component.
+    #[error(
+        "suite \"{suite}\" at {uri} has no component \"{component}\"{}",
+        listed("; it has", known)
+    )]
+    NoComponent {
         /// The suite.
         suite: String,
         /// The archive.
         uri: String,
         /// The component asked for.
         component: String,
-        /// The architecture asked for.
-        architecture: String,
-        /// Its components and architectures, in words.
-        has: String,
+        /// Those that it has.
+        known: Vec<String>,
+    },
+    /// The Release file lists no package index, although it names component and architecture.
+    #[error("suite \"{suite}\" at {uri} has no list of packages{}", for_component(component))]
+    NoIndex {
+        /// The suite.
+        suite: String,
+        /// The archive.
+        uri: String,
+        /// The component asked for; empty where there are none.
+        component: String,
     },
     /// An index that cannot be decompressed although its digest is right.
     #[error("cannot decompress {url}")]
@@ -315,7 +339,13 @@ impl Error {
                     cached.display()
                 ));
             }
-            Self::NoIndex { .. } => "Correct the component or the architecture in the recipe.",
+            Self::Proxy { .. } => {
+                "Write it as http://HOST:PORT. It needs no login that way, and what is fetched from https:// addresses is still \
+                 encrypted from end to end."
+            }
+            Self::NoArchitecture { .. } => "Take one of these, or a mirror that has the other.",
+            Self::NoComponent { .. } => "Take one of these.",
+            Self::NoIndex { .. } => "Report it to whoever runs the archive.",
             Self::Decompress { .. } => "Report it to whoever runs the archive.",
             Self::Package { source, .. } => return source.hint(),
             Self::Keyring { .. } => {
@@ -335,6 +365,10 @@ impl Error {
             _ => Self::File { path, source },
         }
     }
+}
+
+fn for_component(component: &str) -> String {
+    if component.is_empty() { String::new() } else { format!(" for its component \"{component}\"") }
 }
 
 /// ` HEAD a, b, c` or nothing.

@@ -185,21 +185,8 @@ impl Update<'_> {
         let folder = [String::new()];
         let components = if source.is_flat() { &folder[..] } else { &source.components };
         for component in components {
-            let no_index = || Error::NoIndex {
-                suite: source.suite.clone(),
-                uri: source.uri.clone(),
-                component: component.clone(),
-                architecture: self.architecture.to_owned(),
-                has: match source.is_flat() {
-                    true => "no file Packages in its list".to_owned(),
-                    false => format!(
-                        "components {} and architectures {}",
-                        release.components.join(", "),
-                        release.architectures.join(", ")
-                    ),
-                },
-            };
-            let list = release.packages(component, self.architecture).ok_or_else(no_index)?;
+            let list = release.packages(component, self.architecture);
+            let list = list.ok_or_else(|| self.no_index(source, release, component))?;
             wanted.push((component.clone(), list));
             if release.separate_all
                 && !source.is_flat()
@@ -212,6 +199,23 @@ impl Update<'_> {
             let text = self.list(source, release, path, *file)?;
             Ok(PackageList { component: component.clone(), sha256: file.sha256, text })
         })
+    }
+
+    /// Why there is no list of a component.
+    fn no_index(&self, source: &Source, release: &Release, component: &str) -> Error {
+        let (suite, uri) = (source.suite.clone(), source.uri.clone());
+        // Some put a folder before the component here: `updates/main`.
+        let has = |known: &String| known == component || known.ends_with(&format!("/{component}"));
+        if !source.is_flat() && !release.components.iter().any(has) {
+            let (component, known) = (component.to_owned(), release.components.clone());
+            return Error::NoComponent { suite, uri, component, known };
+        }
+        let architecture = self.architecture.to_owned();
+        if !source.is_flat() && !release.architectures.contains(&architecture) {
+            let known = release.architectures.clone();
+            return Error::NoArchitecture { suite, uri, architecture, known };
+        }
+        Error::NoIndex { suite, uri, component: component.to_owned() }
     }
 
     /// The list at `path` beneath the suite's directory, from the cache or the archive.

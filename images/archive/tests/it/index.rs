@@ -186,12 +186,21 @@ fn a_suite_that_is_not_there_is_answered_with_those_that_are() {
 #[test]
 fn a_component_or_architecture_that_is_not_there_is_named_with_those_that_are() {
     let bed = Bed::new(|archive| archive);
-    for (component, architecture) in [("mian", "amd64"), ("main", "arm64")] {
-        let error = bed.update_of("trixie", component, architecture, true, false).unwrap_err();
-        let text = error.to_string();
-        assert!(matches!(error, Error::NoIndex { .. }), "{text}");
-        assert!(text.ends_with("it has components main and architectures amd64"), "{text}");
+    let error = |component, architecture| {
+        bed.update_of("trixie", component, architecture, true, false).unwrap_err()
+    };
+    let uri = bed.server.uri();
+    for (component, architecture, said) in [
+        ("mian", "amd64", "no component \"mian\"; it has main"),
+        ("mian", "arm64", "no component \"mian\"; it has main"),
+        ("main", "arm64", "nothing for the architecture \"arm64\"; it has amd64"),
+    ] {
+        let error = error(component, architecture);
+        let expected = format!("suite \"trixie\" at {uri} has {said}");
+        assert_eq!(error.to_string(), expected);
+        assert!(error.hint().is_some());
     }
+    assert!(matches!(error("main", "arm64"), Error::NoArchitecture { .. }));
 }
 
 #[test]
