@@ -56,7 +56,17 @@ pub enum Error {
         /// Its status code.
         status: u16,
     },
-    /// Not an address that can be fetched, or a proxy that is none.
+    /// A proxy that cannot be used.
+    #[error("cannot use the proxy {proxy}{}: {reason}", if *from_environment { ", which the environment names" } else { "" })]
+    Proxy {
+        /// Its address, without a login.
+        proxy: String,
+        /// Does a variable such as `http_proxy` name it?
+        from_environment: bool,
+        /// What is wrong with it.
+        reason: &'static str,
+    },
+    /// Not an address that can be fetched.
     #[error("cannot use the address \"{url}\": {reason}")]
     Address {
         /// The address as given.

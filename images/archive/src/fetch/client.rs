@@ -41,9 +41,10 @@ impl Client {
     pub(super) fn new(options: &FetchOptions) -> Result<Self, Error> {
         let proxy = match &options.proxy {
             None => Proxy::try_from_env(),
-            Some(address) => Some(Proxy::new(address).map_err(|error| Error::Address {
-                url: address.clone(),
-                reason: format!("it is no proxy's address ({error})"),
+            Some(address) => Some(Proxy::new(address).map_err(|_| Error::Proxy {
+                proxy: without_login(address),
+                from_environment: false,
+                reason: "this is no proxy's address",
             })?),
         };
         let proxied = proxy.map(|proxy| proxied(proxy, options)).transpose()?;
@@ -177,14 +178,24 @@ fn redirected(url: &str, at: &Uri, location: &str) -> Result<Uri, Failure> {
     address(url, location)
 }
 
+/// The address without what stands before an `@`, which is nobody else's business.
+fn without_login(address: &str) -> String {
+    let (scheme, rest) = address.split_once("://").unwrap_or(("http", address));
+    let (authority, _) = rest.split_once('/').unwrap_or((rest, ""));
+    format!("{scheme}://{}", authority.rsplit('@').next().unwrap_or_default())
+}
+
 fn proxied(proxy: Proxy, options: &FetchOptions) -> Result<Proxied, Error> {
-    let refused =
-        |reason: &str| Error::Address { url: proxy.uri().to_string(), reason: reason.to_owned() };
+    let refused = |reason| Error::Proxy {
+        proxy: without_login(&proxy.uri().to_string()),
+        from_environment: options.proxy.is_none(),
+        reason,
+    };
     if proxy.protocol() != ProxyProtocol::Http {
-        return Err(refused("only an http:// proxy can be used"));
+        return Err(refused("only a proxy that is spoken to by http:// can be used"));
     }
     if proxy.username().is_some() {
-        return Err(refused("a proxy with a login cannot be used"));
+        return Err(refused("a proxy that wants a login cannot be used"));
     }
     let connector = AbsoluteForm { inner: DefaultConnector::default() };
     Ok(Proxied {

@@ -78,7 +78,7 @@ impl Fetcher {
     /// A fetcher that works as `options` say. Opens no connection yet.
     ///
     /// # Errors
-    /// [`Error::Address`] where the proxy's address is none.
+    /// [`Error::Proxy`] where the proxy cannot be used.
     pub fn new(options: FetchOptions) -> Result<Self, Error> {
         Ok(Self { client: Client::new(&options)?, options })
     }

@@ -249,10 +249,15 @@ fn a_proxy_is_asked_for_the_whole_address() {
         bed.server.take_requests().into_iter().map(|request| request.target).collect();
     assert_eq!(targets, ["http://archive.invalid/file"; 2]);
 
-    for bad in ["socks5://127.0.0.1:1", "http://user:secret@127.0.0.1:1", "::"] {
+    for bad in
+        ["https://127.0.0.1:1", "socks5://127.0.0.1:1", "http://user:secret@127.0.0.1:1", "::"]
+    {
         let proxy = Some(bad.to_owned());
         let error = Fetcher::new(FetchOptions { proxy, ..options() }).unwrap_err();
-        assert!(matches!(error, Error::Address { .. }), "{bad}: {error}");
+        assert!(matches!(error, Error::Proxy { .. }), "{bad}: {error}");
+        let text = format!("{error} {error:?}");
+        assert!(text.contains("cannot use the proxy ") && !text.contains("secret"), "{text}");
+        assert!(error.hint().unwrap().contains("http://HOST:PORT"));
     }
     let proxy = Some("http://no-such-proxy.invalid:3142".to_owned());
     let fetcher = Fetcher::new(FetchOptions { proxy, ..options() }).unwrap();
