@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use overboot_archive::mirror;
-use overboot_recipe::{Lock, Pin, PinnedVersions, Placed, Recipe};
+use overboot_recipe::{Archive, Lock, Pin, PinnedVersions, Placed, Recipe};
 
 use crate::sources::{beside, folder};
 
@@ -13,17 +13,9 @@ pub(crate) fn apt_sources(recipe: &Recipe) -> String {
     let archive = &recipe.archive;
     let fallback = || mirror::fallback_mirror(folder(archive)).map(str::to_owned);
     let named = archive.mirror.as_ref().map(|mirror| mirror.value.clone());
-    let Some(main) = named.or_else(fallback) else { return String::new() };
-    let keys = match &archive.keyring {
-        Some(path) => keys_in_image(path, None),
-        None => format!("usr/share/keyrings/{}-archive-keyring.gpg", archive.distribution.id()),
-    };
-    let security = archive.has_security().then(|| archive.security_suite());
-    let (secure, plain): (Vec<_>, Vec<_>) =
-        archive.suites().into_iter().partition(|suite| security.as_ref() == Some(&suite.value));
-    let mut stanzas = vec![stanza(&main, &plain, &archive.components, &keys)];
-    if let Some(mirror) = beside(archive, &main).filter(|_| !secure.is_empty()) {
-        stanzas.push(stanza(&mirror, &secure, &archive.components, &keys));
+    let mut stanzas = Vec::new();
+    if let Some(main) = named.or_else(fallback) {
+        stanzas.extend(main_stanzas(archive, &main));
     }
     for extra in archive.extra.iter().filter(|extra| extra.in_image) {
         let keys = keys_in_image(&extra.keyring, Some(&extra.name));
@@ -32,6 +24,22 @@ pub(crate) fn apt_sources(recipe: &Recipe) -> String {
         stanzas.push(format!("{stanza}Architectures: {}\n", archive.architecture));
     }
     stanzas.join("\n")
+}
+
+/// The main archive's suites, those of security updates by themselves.
+fn main_stanzas(archive: &Archive, main: &str) -> Vec<String> {
+    let keys = match &archive.keyring {
+        Some(path) => keys_in_image(path, None),
+        None => format!("usr/share/keyrings/{}-archive-keyring.gpg", archive.distribution.id()),
+    };
+    let security = archive.has_security().then(|| archive.security_suite());
+    let (secure, plain): (Vec<_>, Vec<_>) =
+        archive.suites().into_iter().partition(|suite| security.as_ref() == Some(&suite.value));
+    let mut stanzas = vec![stanza(main, &plain, &archive.components, &keys)];
+    if let Some(mirror) = beside(archive, main).filter(|_| !secure.is_empty()) {
+        stanzas.push(stanza(&mirror, &secure, &archive.components, &keys));
+    }
+    stanzas
 }
 
 /// A stanza of sources.list(5).
@@ -133,6 +141,15 @@ mod tests {
         let told = apt_sources(&recipe("suite = \"bookworm\"\nmirror = \"http://m/debian\"\n"));
         let parts = ["Suites: bookworm bookworm-updates\n", "URIs: http://m/debian-security\n"];
         assert!(parts.iter().all(|part| told.contains(part)), "{told}");
+    }
+
+    #[test]
+    fn other_archives_are_told_also_where_no_mirror_of_the_main_one_is_known() {
+        let told =
+            apt_sources(&recipe(&format!("suite = \"noble\"\narchitecture = \"arm64\"\n{TOOLS}")));
+        let tools = "Types: deb\nURIs: http://t\nSuites: a b\nComponents: main\n\
+                     Signed-By: /etc/apt/keyrings/overboot-tools.gpg\nArchitectures: arm64\n";
+        assert_eq!(told, tools);
     }
 
     const TOOLS: &str = "[archive.extra.tools]\nmirror = \"http://t\"\nsuites = [\"a\", \"b\"]\n\
