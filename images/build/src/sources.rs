@@ -48,6 +48,14 @@ impl ArchiveSources<'_> {
         found.map(|component| component.place).unwrap_or_default()
     }
 
+    /// Where the recipe names the architecture, as far as that is this archive's: an extra one can be left out for it.
+    fn architecture(&self, recipe: &Recipe) -> Place {
+        match self.extra {
+            Some(_) => Place::default(),
+            None => recipe.archive.architecture.place,
+        }
+    }
+
     /// Where the recipe names its mirror: where it does not, its suite, which goes with one.
     fn mirror(&self, recipe: &Recipe) -> Place {
         let mirror = match self.extra {
@@ -192,7 +200,11 @@ pub(crate) fn placed(recipe: &Recipe, archive: &ArchiveSources<'_>, source: Arch
     let place = match &source {
         ArchiveError::SuiteNotFound { suite, .. } => archive.suite(recipe, suite),
         ArchiveError::OtherSuite { wanted, .. } => archive.suite(recipe, wanted),
-        ArchiveError::NoIndex { suite, component, .. } => {
+        ArchiveError::NoArchitecture { suite, .. } => {
+            archive.architecture(recipe).or(archive.suite(recipe, suite))
+        }
+        ArchiveError::NoComponent { suite, component, .. }
+        | ArchiveError::NoIndex { suite, component, .. } => {
             archive.component(recipe, component).or(archive.suite(recipe, suite))
         }
         ArchiveError::Untrusted { .. } => {
@@ -211,6 +223,7 @@ pub(crate) fn proxy_of(recipe: &Recipe, source: &ArchiveError) -> Option<Place> 
             host.starts_with("the proxy ")
         }
         ArchiveError::Status { status, .. } => *status == 407,
+        ArchiveError::Proxy { from_environment, .. } => !from_environment,
         ArchiveError::Package { source, .. } => return proxy_of(recipe, source),
         _ => false,
     };
