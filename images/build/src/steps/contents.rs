@@ -213,7 +213,8 @@ fn whose(context: &Context<'_>) -> Distribution {
 /// The files of the image's packages, by `name=version`.
 fn debs(context: &Context<'_>, step: &Step) -> BTreeMap<String, Deb> {
     let locked = context.lock.steps(&step.target.to_string()).concat().concat();
-    locked.into_iter().map(|package| (package.key(), deb(package))).collect()
+    let named = |package: &LockedPackage| format!("{}={}", package.name, package.version);
+    locked.into_iter().map(|package| (named(package), deb(package))).collect()
 }
 
 fn deb(package: &LockedPackage) -> Deb {
