@@ -251,6 +251,19 @@ priority = 40000
 }
 
 #[test]
+fn a_proxy_has_neither_tls_nor_a_login() {
+    assert!(archives("\nproxy = \"http://cache.example:3142\"\n").is_ok());
+    for (proxy, wrong) in [
+        ("https://cache.example:3142", "a proxy that is spoken to by https:// cannot be used"),
+        ("http://me:secret@cache.example", "a proxy that wants a login cannot be used"),
+    ] {
+        let said = archives(&format!("\nproxy = \"{proxy}\"\n")).unwrap_err();
+        assert!(said.contains(&format!(":9: {wrong}")), "{said}");
+        assert!(said.contains("help: write it as http://host:3142"), "{said}");
+    }
+}
+
+#[test]
 fn a_package_that_can_be_none_is_refused() {
     insta::assert_snapshot!(refused("\"udev\"", "\"udev (>= 1)\""));
 }

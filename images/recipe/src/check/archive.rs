@@ -77,7 +77,7 @@ impl Check<'_> {
             updates: archive.updates.unwrap_or(true),
             security: archive.security.unwrap_or(true),
             keyring: archive.keyring.as_ref().map(|given| self.file(given, false)),
-            proxy: archive.proxy.as_ref().map(|given| self.url("proxy", given)),
+            proxy: archive.proxy.as_ref().map(|given| self.proxy(given)),
             extra: Vec::new(),
             pins: Vec::new(),
             suite,
@@ -88,6 +88,26 @@ impl Check<'_> {
         checked.extra = self.extra_archives(&checked, &archive.extra);
         checked.pins = self.pins(&checked, archive);
         checked
+    }
+
+    /// A proxy, which is spoken to without TLS and without a login.
+    fn proxy(&mut self, given: &Spanned<String>) -> Placed<String> {
+        let proxy = self.url("proxy", given);
+        let (message, help) = if proxy.starts_with("https://") {
+            (
+                "a proxy that is spoken to by https:// cannot be used",
+                "write it as http://host:3142; what comes from https:// addresses stays encrypted through it",
+            )
+        } else if proxy.contains('@') {
+            (
+                "a proxy that wants a login cannot be used",
+                "write it as http://host:3142, and have it let this host through without a login",
+            )
+        } else {
+            return proxy;
+        };
+        self.wrong(given.span(), message.to_owned(), help);
+        proxy
     }
 
     pub(super) fn kernel(
