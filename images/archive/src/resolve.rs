@@ -92,6 +92,12 @@ pub fn find<'u>(universe: &'u Universe, entry: &str) -> Result<&'u Package, Reso
     found.ok_or_else(|| request::unknown(universe, entry))
 }
 
+/// Up to five names of packages that look like `name`, the nearest first.
+#[must_use]
+pub fn near(universe: &Universe, name: &str) -> Vec<String> {
+    near::names(name, universe.names())
+}
+
 /// The names that the variant has, without excluded ones and those of the base, sorted.
 ///
 /// Only the main archive says which, as for debootstrap and mmdebstrap (which asks apt for `?narrow(?archive(SUITE),?essential)`):

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use overboot_archive::resolve::{Related, batches, find};
+use overboot_archive::resolve::{Related, batches, find, near};
 use overboot_archive::universe::{Origin, RelationField};
 use overboot_archive::{
     Fetcher, Index, Installed, Package, Policy, Request, ResolveError, Source, Universe, Variant,
@@ -366,6 +366,7 @@ impl<'u> Chosen<'u> {
                 base: there.installed.clone(),
                 ..Request::default()
             };
+            self.warn_of_unknown(target, &packages.exclude, &there);
             let said = Said { asked: &asked, excluded: &packages.exclude, place };
             let packages = self.resolve(target, &request, &said)?;
             there.installed.extend(packages.iter().map(|package| Installed {
@@ -382,6 +383,26 @@ impl<'u> Chosen<'u> {
         self.images.insert(target.to_owned(), LockedImage { steps });
         self.there.insert(target.to_owned(), there);
         Ok(())
+    }
+
+    /// Nothing is wrong with keeping away what is not there, but the name may be.
+    fn warn_of_unknown(&self, target: &str, excluded: &[Placed<String>], there: &There<'_>) {
+        for name in excluded {
+            let known = self.universe.versions(name).next().is_some()
+                || there.installed.iter().any(|installed| installed.name == name.value);
+            if known {
+                continue;
+            }
+            let near = near(self.universe, name);
+            let meant = match near.is_empty() {
+                true => String::new(),
+                false => format!("; did you mean {}?", near.join(", ")),
+            };
+            let place = self.recipe.at(name.place);
+            let line =
+                format!("{place}there is no package \"{name}\" that could be excluded{meant}");
+            (self.progress)(Event::Warned { target: target.to_owned(), line });
+        }
     }
 
     /// Finds out what container images have brought, now that packages are to be installed on top of them. As when they are

@@ -84,6 +84,30 @@ fn a_bad_suite() {
 }
 
 #[test]
+fn what_a_suite_does_not_have() {
+    if !small::possible() {
+        return;
+    }
+    let small = built();
+    let recipe = fs::read_to_string(small.project.folder.join("overboot.toml")).unwrap();
+    for (key, words) in [
+        (
+            "architecture = \"arm64\"",
+            [":9:16: suite ", " nothing for the architecture \"arm64\"; it has amd64"],
+        ),
+        ("components = [\"mian\"]", [":9:15: suite ", " has no component \"mian\"; it has main"]),
+    ] {
+        let more = format!("{key}\nupdates = false");
+        small.project.write_recipe(&recipe.replacen("updates = false", &more, 1));
+        assert_fails(
+            &small.project,
+            &["lock", "--update"],
+            &[&words[..], &["help: Take one"]].concat(),
+        );
+    }
+}
+
+#[test]
 fn a_package_that_does_not_exist() {
     if !small::possible() {
         return;
@@ -96,6 +120,27 @@ fn a_package_that_does_not_exist() {
 }
 
 #[test]
+fn an_exclusion_of_nothing() {
+    if !small::possible() {
+        return;
+    }
+    let small = Small::new();
+    let path = small.project.folder.join("overboot.toml");
+    let recipe = fs::read_to_string(&path).unwrap();
+    let exclude = "packages = [\"greeter\"]\nexclude = [\"hammer\", \"hamer\", \"zzzzz\"]";
+    small.project.write_recipe(&recipe.replacen("packages = [\"greeter\"]", exclude, 1));
+    let output = small.project.run(&["lock"]);
+    assert!(output.status.success(), "{output:?}");
+    let said = String::from_utf8_lossy(&output.stderr);
+    let words = [
+        "overboot.toml:26:22: there is no package \"hamer\" that could be excluded; did you mean hammer?",
+        "overboot.toml:26:31: there is no package \"zzzzz\" that could be excluded\n",
+    ];
+    assert_said(&said, &words);
+    assert!(!said.contains("\"hammer\""), "{said}");
+}
+
+#[test]
 fn packages_that_cannot_be_together() {
     if !small::possible() {
         return;
@@ -104,7 +149,7 @@ fn packages_that_cannot_be_together() {
     let tame = Deb::new("circus", "1.0").field("Depends", "grump");
     let small = with_loaders(Small::with(small::archive().package(grump).package(tame)));
     let words = [
-        "base/base: these packages cannot be together:",
+        "overboot.toml:25:13: base/base: these packages cannot be together:",
         "circus",
         "grump",
         "greeter",
