@@ -29,10 +29,12 @@ pub(crate) struct Args {
 pub(crate) fn run(global: &Global, args: &Args, printer: &Printer) -> Result<ExitCode> {
     let begun = Instant::now();
     let (project, recipe) = project::open_with(global, args.registry.options()?)?;
-    let lock = project::lock(&project, &recipe, printer)?;
+    // Before the lock is read: another build may be about to make another one.
+    let occupied = project.occupy()?;
+    let lock = project::lock(&occupied, &recipe, printer)?;
     let goal = Goal { targets: &args.targets, keep_overlays: args.keep_overlays };
     let tell = |event| printer.build(event);
-    let built = execute(&project, &recipe, &lock, project::NODE, goal, &tell)?;
+    let built = execute(&occupied, &recipe, &lock, project::NODE, goal, &tell)?;
     let milliseconds = u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX);
     printer.json(&serde_json::json!({
         "event": "built",

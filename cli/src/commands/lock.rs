@@ -22,11 +22,12 @@ pub(crate) struct Args {
 
 pub(crate) fn run(global: &Global, args: &Args, printer: &Printer) -> Result<ExitCode> {
     let (project, recipe) = project::open_with(global, args.registry.options()?)?;
+    let occupied = project.occupy()?;
     let before = Lock::load(project.folder())?;
     let lock = if args.update {
-        project::update(&project, &recipe, printer)?
+        project::update(&occupied, &recipe, printer)?
     } else {
-        project::lock(&project, &recipe, printer)?
+        project::lock(&occupied, &recipe, printer)?
     };
     let changed = before.as_ref() != Some(&lock);
     printer.json(&serde_json::json!({

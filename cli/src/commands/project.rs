@@ -3,7 +3,8 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
-use overboot_build::{Options, Project};
+use overboot_build::lock::is_current;
+use overboot_build::{Occupied, Options, Project};
 use overboot_recipe::{Lock, Recipe};
 use overboot_store::{Store, generation};
 
@@ -95,23 +96,31 @@ pub(crate) fn boot_set(store: &Store, named: Option<&str>) -> Result<String> {
     }
 }
 
-/// The lock: the one that is there if it is what the recipe wants, otherwise a new one, which is saved.
-pub(crate) fn lock(project: &Project, recipe: &Recipe, printer: &Printer) -> Result<Lock> {
+/// The lock for those who only look: the one that is there if it is what the recipe wants. Otherwise a new one, which is saved;
+/// for that the project must be free.
+pub(crate) fn lock_to_read(project: &Project, recipe: &Recipe, printer: &Printer) -> Result<Lock> {
     match Lock::load(project.folder())? {
-        Some(lock) if overboot_build::lock::is_current(project, recipe, &lock)? => return Ok(lock),
+        Some(lock) if is_current(project, recipe, &lock)? => Ok(lock),
+        _ => lock(&project.occupy()?, recipe, printer),
+    }
+}
+
+/// The lock for those who write: the one that is there if it is what the recipe wants, otherwise a new one, which is saved.
+pub(crate) fn lock(occupied: &Occupied, recipe: &Recipe, printer: &Printer) -> Result<Lock> {
+    let project = occupied.project();
+    match Lock::load(project.folder())? {
+        Some(lock) if is_current(project, recipe, &lock)? => return Ok(lock),
         Some(_) => {
             printer.note("The recipe asks for other packages or container images than overboot.lock has; locking anew.")
         }
         None => printer.note("There is no overboot.lock yet; locking."),
     }
-    update(project, recipe, printer)
+    update(occupied, recipe, printer)
 }
 
 /// Locks anew, and saves it.
-pub(crate) fn update(project: &Project, recipe: &Recipe, printer: &Printer) -> Result<Lock> {
-    let lock = overboot_build::lock(project, recipe, &|event| printer.build(event))?;
-    lock.save(project.folder())?;
-    Ok(lock)
+pub(crate) fn update(occupied: &Occupied, recipe: &Recipe, printer: &Printer) -> Result<Lock> {
+    Ok(overboot_build::lock(occupied, recipe, &|event| printer.build(event))?)
 }
 
 fn absolute(path: Option<PathBuf>) -> Result<Option<PathBuf>> {

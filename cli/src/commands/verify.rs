@@ -86,7 +86,8 @@ fn rebuild(global: &Global, args: &Args, printer: &Printer) -> Result<ExitCode> 
     let apart = project.apart()?;
     let goal = Goal { targets: &targets, ..Goal::default() };
     let tell_of = |event| printer.build(event);
-    let made = execute(apart.project(), &recipe, &lock, project::NODE, goal, &tell_of)?;
+    let occupied = apart.project().occupy()?;
+    let made = execute(&occupied, &recipe, &lock, project::NODE, goal, &tell_of)?;
     let anew = project::store(apart.project())?;
     let mut found = Vec::new();
     for (target, _) in &made.built {

@@ -16,7 +16,7 @@ use overboot_store::Store;
 use crate::error::Error;
 use crate::event::Event;
 use crate::plan::{Given, Plan, Step, Target, plan};
-use crate::project::Project;
+use crate::project::{Occupied, Project};
 use crate::signing::{self, Signer};
 use crate::{ansible, containers, contract, debs, inputs, sources, steps};
 
@@ -189,20 +189,21 @@ pub fn prepare(
     Ok((planned, given))
 }
 
-/// Builds what `goal` says.
+/// Builds what `goal` says, from the lock that was read or made since the project was occupied: another build may have made
+/// another one before.
 ///
 /// # Errors
 /// The first step that fails, once those that run beside it have ended. What was finished stays; nothing half-made is ever
 /// seen under a final name.
 pub fn execute(
-    project: &Project,
+    occupied: &Occupied,
     recipe: &Recipe,
     lock: &Lock,
     node: &[u8],
     goal: Goal<'_>,
     progress: &(dyn Fn(Event) + Sync),
 ) -> Result<Built, Error> {
-    let _occupied = project.occupy()?;
+    let project = occupied.project();
     let (plan, given) = prepare(project, recipe, lock, node, goal)?;
     let mut before = Vec::new();
     let bases = plan.new_bases();

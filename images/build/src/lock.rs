@@ -20,7 +20,7 @@ use crate::debs::{self, Local};
 use crate::error::Error;
 use crate::event::Event;
 use crate::plan::Target;
-use crate::project::Project;
+use crate::project::{Occupied, Project};
 use crate::sources::{self, ArchiveSources};
 use crate::transactions::{Packages, Transaction, transactions};
 use crate::{ansible, containers, inputs};
@@ -93,11 +93,23 @@ pub fn is_current(project: &Project, recipe: &Recipe, lock: &Lock) -> Result<boo
     containers::are_current(project, recipe, lock)
 }
 
-/// Asks the archive which packages the recipe means today.
+/// Asks the archive which packages the recipe means today, and writes that down as the project's lock. Whoever builds by it has
+/// occupied the project before: two at once would each build by another lock than the one that stays.
 ///
 /// # Errors
-/// The archive cannot be reached or trusted, or the packages cannot be had.
+/// The lock cannot be written; the archive cannot be reached or trusted, or the packages cannot be had.
 pub fn lock(
+    occupied: &Occupied,
+    recipe: &Recipe,
+    progress: &(dyn Fn(Event) + Sync),
+) -> Result<Lock, Error> {
+    let project = occupied.project();
+    let lock = made(project, recipe, progress)?;
+    lock.save(project.folder())?;
+    Ok(lock)
+}
+
+fn made(
     project: &Project,
     recipe: &Recipe,
     progress: &(dyn Fn(Event) + Sync),

@@ -168,7 +168,7 @@ impl Project {
         for folder in [&scratch, &self.trees()] {
             fs_err::create_dir_all(folder).map_err(Error::io("make", folder))?;
         }
-        Ok(Occupied { scratch, _file: file })
+        Ok(Occupied { project: self.clone(), scratch, _file: file })
     }
 }
 
@@ -204,11 +204,20 @@ impl Drop for Apart {
     }
 }
 
-/// The project is ours while this lives.
+/// A project that is ours while this lives.
 #[derive(Debug)]
 pub struct Occupied {
+    project: Project,
     scratch: PathBuf,
     _file: std::fs::File,
+}
+
+impl Occupied {
+    /// The project.
+    #[must_use]
+    pub fn project(&self) -> &Project {
+        &self.project
+    }
 }
 
 impl Drop for Occupied {

@@ -204,7 +204,9 @@ impl Lock {
             let mut file = fs_err::File::create(&aside)?;
             std::io::Write::write_all(&mut file, self.to_text().as_bytes())?;
             file.sync_all()?;
-            fs_err::rename(&aside, &path)
+            fs_err::rename(&aside, &path)?;
+            // Only then is its name on the disk, too.
+            fs_err::File::open(folder)?.sync_all()
         };
         write().map_err(|source| {
             let _ = fs_err::remove_file(&aside);
