@@ -13,15 +13,24 @@ const SET: &str = "set/";
 const GENERATION: &str = "generation/";
 const PUBLISHED: &str = "published/";
 
+/// The annotation of `published/NAME` that says which generation it is: two may be the same.
+const NUMBER: &str = "vnd.overboot.generation";
+/// The annotation of `published/NAME` that says which number was given last, also when that generation is gone.
+const LAST: &str = "vnd.overboot.last-generation";
+/// The annotation of a generation that was rolled back from.
+const BAD: &str = "vnd.overboot.bad";
+
 /// A boot set as it was when it was published.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Generation {
     /// The boot set, without `set/`.
     pub set: String,
-    /// Counted from 1, for each set by itself. A number is never given twice while a higher one is there.
+    /// Counted from 1, for each set by itself, in the order of publishing. No number is given twice.
     pub number: u64,
     /// Is it what nodes get?
     pub served: bool,
+    /// Was it rolled back from? Then no rollback leads to it, unless it is named.
+    pub bad: bool,
 }
 
 impl Generation {
@@ -45,11 +54,6 @@ pub fn boot_set(target: &str) -> Option<&str> {
     published.or_else(|| Some(parse(target)?.0))
 }
 
-/// What the generation `target` is called while it is served; `None` where it is none.
-pub(crate) fn published(target: &str) -> Option<String> {
-    Some(format!("{PUBLISHED}{}", parse(target)?.0))
-}
-
 impl Store {
     /// What nodes get that are to boot the set of that name: the generation that was published, or what was built last where
     /// none ever was. `None` where there is no such set.
@@ -71,7 +75,7 @@ impl Store {
         Ok(generations(&self.index()?))
     }
 
-    /// The served generations of sets that were built otherwise since.
+    /// The served generations of sets that were built otherwise since; not where what was built is what was rolled back.
     ///
     /// # Errors
     /// As [`Store::generations`].
@@ -81,15 +85,37 @@ impl Store {
         let mut changed = Vec::new();
         for generation in served {
             let built = self.content(&index, &format!("{SET}{}", generation.set))?;
-            if built.is_some() && built != self.content(&index, &generation.target())? {
+            if built.is_some()
+                && built != self.content(&index, &generation.target())?
+                && self.bad_as(&index, &generation.set)?.is_none()
+            {
                 changed.push(generation);
             }
         }
         Ok(changed)
     }
 
-    /// Publishes these sets as they were built last, all at once. One that is a generation already is served again under its
-    /// number.
+    /// The generation that was rolled back and is what was built last of the set of that name: to publish that again is to have
+    /// nodes boot what was found bad.
+    ///
+    /// # Errors
+    /// As [`Store::generations`].
+    pub fn rolled_back(&self, set: &str) -> Result<Option<Generation>, Error> {
+        self.bad_as(&self.index()?, set)
+    }
+
+    fn bad_as(&self, index: &Index, set: &str) -> Result<Option<Generation>, Error> {
+        let Some(built) = self.content(index, &format!("{SET}{set}"))? else { return Ok(None) };
+        for generation in of_set(index, set).into_iter().filter(|one| one.bad) {
+            if self.content(index, &generation.target())? == Some(built) {
+                return Ok(Some(generation));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Publishes these sets as they were built last, all at once: each as a new generation, but for one that is served as it is
+    /// already.
     ///
     /// # Errors
     /// [`Error::NoGeneration`] for a set that is not there; [`Error::Document`], [`Error::File`], [`Error::DiskFull`].
@@ -103,21 +129,19 @@ impl Store {
                     reason: "it was not built".to_owned(),
                 })?;
                 let content = self.content(index, &format!("{SET}{set}"))?;
-                let of_set = || generations(index).into_iter().filter(|known| known.set == *set);
-                let mut same = None;
-                for known in of_set() {
-                    if self.content(index, &known.target())? == content {
-                        same = Some(known);
-                    }
+                let known = of_set(index, set);
+                let mut number = known.last().map_or(0, |newest| newest.number);
+                number = number.max(noted(index, set, LAST).unwrap_or(0)) + 1;
+                if let Some(served) = known.iter().find(|one| one.served)
+                    && self.content(index, &served.target())? == content
+                {
+                    number = served.number;
                 }
-                let generation = same.unwrap_or_else(|| Generation {
-                    set: set.clone(),
-                    number: of_set().map(|known| known.number).max().unwrap_or(0) + 1,
-                    served: true,
-                });
-                index.set(&generation.target(), built.clone());
-                index.set(&format!("{PUBLISHED}{set}"), built);
-                published.push(Generation { served: true, ..generation });
+                let set = set.clone();
+                let generation = Generation { set, number, served: true, bad: false };
+                index.set(&generation.target(), built);
+                serve(index, &generation);
+                published.push(generation);
             }
             Ok(published)
         })
@@ -130,59 +154,135 @@ impl Store {
         Ok(artifact.map(|artifact| artifact.layer().digest))
     }
 
-    /// Serves an earlier generation of a set again: that of the number `to`, or the one before what is served.
+    /// Serves an earlier generation of a set again: that of the number `to`, or the last one published before what is served and
+    /// not rolled back from itself. What is gone back from is bad from then on, and what is served is not.
     ///
     /// # Errors
     /// [`Error::NoGeneration`] where there is none; [`Error::Document`], [`Error::File`], [`Error::DiskFull`].
     pub fn roll_back(&self, set: &str, to: Option<u64>) -> Result<Generation, Error> {
         self.change_index(|index| {
-            let of_set: Vec<_> =
-                generations(index).into_iter().filter(|known| known.set == set).collect();
-            let served = of_set.iter().find(|known| known.served).map_or(0, |known| known.number);
+            let known = of_set(index, set);
+            let served = known.iter().find(|one| one.served);
+            let before = |one: &&Generation| served.is_some_and(|now| one.number < now.number);
             let wanted = match to {
-                Some(number) => of_set.iter().find(|known| known.number == number),
-                None => of_set.iter().rfind(|known| known.number < served),
+                Some(number) => known.iter().find(|one| one.number == number),
+                None => known.iter().rfind(|one| before(one) && !one.bad),
             };
             let Some(wanted) = wanted else {
-                let there: Vec<_> = of_set.iter().map(|known| known.number.to_string()).collect();
-                let reason = match (there.as_slice(), to) {
-                    ([], _) => "it was never published".to_owned(),
-                    (there, Some(to)) => {
-                        format!("there is no generation {to}, only {}", there.join(", "))
+                let numbers = |list: Vec<&Generation>| {
+                    let list: Vec<_> = list.iter().map(|one| one.number.to_string()).collect();
+                    list.join(", ")
+                };
+                let now = served.map_or(0, |now| now.number);
+                let earlier: Vec<_> = known.iter().filter(before).collect();
+                let reason = match to {
+                    _ if known.is_empty() => "it was never published".to_owned(),
+                    Some(to) => format!(
+                        "there is no generation {to}, only {}",
+                        numbers(known.iter().collect())
+                    ),
+                    None if earlier.is_empty() => {
+                        format!("generation {now}, which is served, is the oldest")
                     }
-                    (_, None) => format!("generation {served}, which is served, is the oldest"),
+                    None => format!(
+                        "all generations before {now}, which is served, were rolled back: {}; --to serves one of them all the same",
+                        numbers(earlier)
+                    ),
                 };
                 return Err(Error::NoGeneration { set: set.to_owned(), reason });
             };
-            if let Some(entry) = index.find(&wanted.target()).cloned() {
-                index.set(&format!("{PUBLISHED}{set}"), entry);
+            if let Some(left) = served.filter(|now| wanted.number < now.number) {
+                mark(index, &left.target(), true);
             }
-            Ok(Generation { served: true, ..wanted.clone() })
+            mark(index, &wanted.target(), false);
+            let wanted = Generation { served: true, bad: false, ..wanted.clone() };
+            serve(index, &wanted);
+            Ok(wanted)
         })
     }
 
-    /// Of each set, the generations that are neither served nor among its newest `keep`.
+    /// Takes all generations of a set away, and with `built` what was built last, too: then nodes get it no more. What it was made
+    /// of goes when it is collected. Returns the generations.
+    ///
+    /// # Errors
+    /// [`Error::NoGeneration`] where it was never published; [`Error::Document`], [`Error::File`], [`Error::DiskFull`].
+    pub fn retire(&self, set: &str, built: bool) -> Result<Vec<Generation>, Error> {
+        self.change_index(|index| {
+            let known = of_set(index, set);
+            if known.is_empty() {
+                let reason = "it was never published".to_owned();
+                return Err(Error::NoGeneration { set: set.to_owned(), reason });
+            }
+            // What is served first: nothing else keeps the others from being forgotten.
+            index.remove(&format!("{PUBLISHED}{set}"));
+            for generation in &known {
+                index.remove(&generation.target());
+            }
+            if built {
+                index.remove(&format!("{SET}{set}"));
+            }
+            Ok(known)
+        })
+    }
+
+    /// Of each set, the generations that are not served and that `keep` newer ones could be rolled back to instead. Those that
+    /// were rolled back from do not count, and stay as long as what they were rolled back to.
     ///
     /// # Errors
     /// As [`Store::generations`].
     pub fn old_generations(&self, keep: usize) -> Result<Vec<Generation>, Error> {
         let all = self.generations()?;
         let newer = |one: &Generation| {
-            all.iter().filter(|other| other.set == one.set && other.number > one.number).count()
+            let newer = |other: &&Generation| other.set == one.set && other.number > one.number;
+            all.iter().filter(newer).filter(|other| !other.bad).count()
         };
         Ok(all.iter().filter(|one| !one.served && newer(one) >= keep).cloned().collect())
     }
 }
 
-fn generations(index: &Index) -> Vec<Generation> {
+/// Has nodes get that generation, which is in the index.
+fn serve(index: &mut Index, generation: &Generation) {
+    let Some(mut entry) = index.find(&generation.target()).cloned() else { return };
+    entry.annotations.remove(BAD);
+    let number = generation.number;
+    let last = noted(index, &generation.set, LAST).unwrap_or(0).max(number);
+    let entry =
+        entry.annotated(NUMBER, &number.to_string()).annotated(LAST, &last.to_string());
+    index.set(&format!("{PUBLISHED}{}", generation.set), entry);
+}
+
+/// Notes that a generation is bad, or no more.
+fn mark(index: &mut Index, target: &str, bad: bool) {
+    let Some(mut entry) = index.find(target).cloned() else { return };
+    entry.annotations.remove(BAD);
+    let entry = if bad { entry.annotated(BAD, "rolled back") } else { entry };
+    index.set(target, entry);
+}
+
+/// A number that stands beside what is served of a set.
+fn noted(index: &Index, set: &str, annotation: &str) -> Option<u64> {
+    let served = index.find(&format!("{PUBLISHED}{set}"))?;
+    served.annotations.get(annotation)?.parse().ok()
+}
+
+fn of_set(index: &Index, set: &str) -> Vec<Generation> {
+    generations(index).into_iter().filter(|known| known.set == set).collect()
+}
+
+/// All generations, by set and number.
+pub(crate) fn generations(index: &Index) -> Vec<Generation> {
     let mut found: Vec<_> = index
         .manifests
         .iter()
         .filter_map(|entry| {
             let (set, number) = parse(layout::name(entry)?)?;
-            let served = index.find(&format!("{PUBLISHED}{set}"));
-            let served = served.is_some_and(|served| served.digest == entry.digest);
-            Some(Generation { set: set.to_owned(), number, served })
+            let served = noted(index, set, NUMBER).map_or_else(
+                // Somebody has named it without a number.
+                || index.find(&format!("{PUBLISHED}{set}")).is_some_and(|it| it.digest == entry.digest),
+                |served| served == number,
+            );
+            let bad = entry.annotations.contains_key(BAD);
+            Some(Generation { set: set.to_owned(), number, served, bad })
         })
         .collect();
     found.sort();

@@ -217,21 +217,16 @@ impl Index {
         self.manifests.sort_by(|a, b| name(a).cmp(&name(b)));
     }
 
-    fn remove(&mut self, target: &str) {
+    pub(crate) fn remove(&mut self, target: &str) {
         self.manifests.retain(|manifest| name(manifest) != Some(target));
     }
 
-    /// Takes names away, but for those of what is served by now.
+    /// Takes names away, but for those of generations that are served by now.
     pub(crate) fn forget(&mut self, targets: &[String]) {
-        let served = |target: &&String| {
-            generation::published(target).is_some_and(|published| {
-                let [one, other] = [target.as_str(), &published].map(|name| self.find(name));
-                one.zip(other).is_some_and(|(one, other)| one.digest == other.digest)
-            })
-        };
-        let gone: Vec<String> = targets.iter().filter(|one| !served(one)).cloned().collect();
-        for target in gone {
-            self.remove(&target);
+        let served = generation::generations(self).into_iter().filter(|one| one.served);
+        let served: Vec<String> = served.map(|one| one.target()).collect();
+        for target in targets.iter().filter(|target| !served.contains(target)) {
+            self.remove(target);
         }
     }
 }

@@ -38,6 +38,8 @@ fn what_was_published_is_served_until_something_else_is() {
     let told = store.roll_back("discovery", None).unwrap_err();
     assert!(told.to_string().contains("oldest"), "{told}");
     assert_eq!(served(&store), Some(first), "what failed changed nothing");
+    assert_eq!(store.unpublished().unwrap(), [], "nobody waits for what was rolled back");
+    assert_eq!(store.rolled_back("discovery").unwrap().unwrap().number, 2);
     assert_eq!(store.roll_back("discovery", Some(2)).unwrap().number, 2);
     assert_eq!(served(&store), Some(second));
     let told = store.roll_back("discovery", Some(7)).unwrap_err();
@@ -70,13 +72,18 @@ fn of_old_generations_the_newest_and_the_served_one_stay() {
     let numbers = |keep| -> Vec<u64> {
         store.old_generations(keep).unwrap().iter().map(|one| one.number).collect()
     };
-    assert_eq!(numbers(2), [1, 3]);
+    assert_eq!(numbers(2), [1], "5 was rolled back from: nobody goes back to it");
+    assert_eq!(numbers(1), [1, 3]);
     assert_eq!(numbers(0), [1, 3, 4, 5]);
     assert_eq!(numbers(9), [0_u64; 0]);
-    let old: Vec<String> = store.old_generations(2).unwrap().iter().map(|g| g.target()).collect();
-    store.collect(&old, &HashSet::new()).unwrap();
-    let left: Vec<u64> = store.generations().unwrap().iter().map(|one| one.number).collect();
-    assert_eq!(left, [2, 4, 5]);
+    let collect = |keep| -> Vec<u64> {
+        let old = store.old_generations(keep).unwrap();
+        let old: Vec<String> = old.iter().map(|one| one.target()).collect();
+        store.collect(&old, &HashSet::new()).unwrap();
+        store.generations().unwrap().iter().map(|one| one.number).collect()
+    };
+    assert_eq!(collect(1), [2, 4, 5]);
+    assert_eq!(collect(0), [2]);
     built(&store, b"6");
     assert_eq!(publish(&store), 6, "a number is not given again");
 }
@@ -109,4 +116,70 @@ fn a_set_that_was_made_again_is_no_new_generation() {
     store.publish("set/discovery", &again).unwrap();
     assert_eq!(store.unpublished().unwrap(), []);
     assert_eq!(publish(&store), 1);
+}
+
+#[test]
+fn a_rollback_leads_to_what_was_published_before_and_never_to_what_was_bad() {
+    let (_dir, store) = new();
+    let number = |to| store.roll_back("discovery", to).map(|one| one.number);
+    let states = || -> Vec<(u64, bool, bool)> {
+        let all = store.generations().unwrap();
+        all.iter().map(|one| (one.number, one.served, one.bad)).collect()
+    };
+    for content in [b"a", b"b", b"c"] {
+        built(&store, content);
+        publish(&store);
+    }
+    assert_eq!(number(None).unwrap(), 2);
+    built(&store, b"d");
+    assert_eq!(publish(&store), 4);
+    // By number 3 would be next, which was bad.
+    assert_eq!(number(None).unwrap(), 2);
+    assert_eq!(number(None).unwrap(), 1);
+    let all_bad = [(1, true, false), (2, false, true), (3, false, true), (4, false, true)];
+    assert_eq!(states(), all_bad);
+
+    // What was bad is published again only as a generation of its own; two of the same are not both served.
+    built(&store, b"b");
+    assert_eq!(store.rolled_back("discovery").unwrap().unwrap().number, 2);
+    assert_eq!(publish(&store), 5);
+    assert_eq!(states()[1..], [(2, false, true), (3, false, true), (4, false, true), (5, true, false)]);
+    assert_eq!(number(None).unwrap(), 1);
+    // Whoever names one takes its mark away, and going forward leaves no mark.
+    assert_eq!(number(Some(3)).unwrap(), 3);
+    assert_eq!(states()[0], (1, false, false));
+    assert_eq!(states()[2], (3, true, false));
+
+    // Nothing but bad ones before: it says so instead of serving one.
+    for content in [b"e", b"f"] {
+        built(&store, content);
+        publish(&store);
+    }
+    for left in [6, 3, 1] {
+        assert_eq!(number(None).unwrap(), left);
+    }
+    assert_eq!(number(Some(2)).unwrap(), 2);
+    assert_eq!(number(None).unwrap(), 1);
+    assert_eq!(number(Some(3)).unwrap(), 3);
+    store.collect(&["generation/discovery/1".to_owned()], &HashSet::new()).unwrap();
+    let told = number(None).unwrap_err().to_string();
+    assert!(told.contains("rolled back: 2;") && told.contains("--to"), "{told}");
+}
+
+#[test]
+fn a_retired_set_is_served_no_more() {
+    let (_dir, store) = new();
+    assert!(store.retire("discovery", true).is_err(), "it was never published");
+    for content in [b"1", b"2"] {
+        built(&store, content);
+        publish(&store);
+    }
+    let last = built(&store, b"3");
+    assert_eq!(store.retire("discovery", false).unwrap().len(), 2);
+    assert_eq!(served(&store), Some(last), "as it was built");
+    publish(&store);
+    store.retire("discovery", true).unwrap();
+    assert_eq!(served(&store), None);
+    assert_eq!(store.targets().unwrap(), [""; 0]);
+    assert!(!store.collect(&[], &HashSet::new()).unwrap().is_empty());
 }
