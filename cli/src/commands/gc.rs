@@ -12,17 +12,21 @@ use super::project;
 use crate::Global;
 use crate::printer::{Printer, size};
 
-const DAY: u64 = 24 * 3600;
+const HOUR: u64 = 3600;
+const DAY: u64 = 24 * HOUR;
 
 /// Remove what nobody needs any more: old images, old generations, old packages
 ///
-/// What stays: all images of the recipe, what was pulled, the served and the newest generations with everything they name, and of the
-/// cache what overboot.lock names.
+/// What stays: all images of the recipe, what was pulled, the served and the newest generations with everything they name, boot sets
+/// that were replaced lately, and of the cache what overboot.lock names.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// So many generations of each boot set stay, besides the served one
     #[arg(long, value_name = "NUMBER", default_value_t = 3)]
     keep: usize,
+    /// Boot sets that were replaced or taken away stay for so long: machines may be booting them
+    #[arg(long, value_name = "HOURS", default_value_t = 24)]
+    grace: u32,
     /// With a cache that other projects may share: what is in it stays for so long after they were last used
     #[arg(long, value_name = "DAYS", default_value_t = 30)]
     days: u32,
@@ -34,7 +38,8 @@ pub(crate) struct Args {
 pub(crate) fn run(global: &Global, args: &Args, printer: &Printer) -> Result<ExitCode> {
     let (project, recipe) = project::open(global)?;
     let cached = Duration::from_secs(u64::from(args.days) * DAY);
-    let spare = Spare { generations: args.keep, cached };
+    let grace = Duration::from_secs(u64::from(args.grace) * HOUR);
+    let spare = Spare { generations: args.keep, grace, cached };
     let garbage = collect(&project, &recipe, spare, args.dry_run)?;
     let kinds =
         [("blobs", &garbage.blobs), ("damaged", &garbage.damaged), ("cached", &garbage.cached)];

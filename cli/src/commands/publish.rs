@@ -85,12 +85,7 @@ fn all(store: &Store, printer: &Printer) -> Result<Vec<String>> {
     Ok(sets)
 }
 
-fn retire(
-    store: &Store,
-    recipe: &Recipe,
-    sets: &[String],
-    printer: &Printer,
-) -> Result<ExitCode> {
+fn retire(store: &Store, recipe: &Recipe, sets: &[String], printer: &Printer) -> Result<ExitCode> {
     for set in sets {
         let wanted = recipe.sets.contains_key(set);
         let count = store.retire(set, !wanted)?.len();

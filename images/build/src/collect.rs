@@ -1,8 +1,8 @@
 //! Space: what nobody needs any more is removed.
 //!
 //! Needed is what the recipe names, what came from elsewhere, the newest generations and the served ones, and all content of
-//! every boot set that has a name: a set names its layers by digest, and stands as it is while its parts are built anew. Of the
-//! cache, what the lock names.
+//! every boot set that has a name: a set names its layers by digest, and stands as it is while its parts are built anew. So is for a
+//! while what had a name, since machines go on with the set that they began with. Of the cache, what the lock names.
 
 use std::collections::HashSet;
 use std::path::PathBuf;
@@ -10,7 +10,7 @@ use std::time::{Duration, SystemTime};
 
 use overboot_digest::Digest;
 use overboot_recipe::{Lock, Recipe};
-use overboot_store::{Store, generation};
+use overboot_store::{Artifact, Store, generation};
 
 use crate::error::Error;
 use crate::plan::{Target, targets};
@@ -22,6 +22,8 @@ use crate::verify::parts;
 pub struct Spare {
     /// So many generations of each boot set, the newest; the served one stays in any case.
     pub generations: usize,
+    /// For so long, boot sets that lost their name: machines may be booting them.
+    pub grace: Duration,
     /// In a cache that other projects may share, files for so long after they were last used. In a project's own cache, only what
     /// its lock names stays.
     pub cached: Duration,
@@ -58,7 +60,8 @@ pub fn collect(
     let store = project.store()?;
     let names = names(&store, recipe, spare.generations)?;
     let gone: Vec<String> = names.iter().map(|(name, _)| name.clone()).collect();
-    let kept = contents_of_sets(&store, &gone)?;
+    let since = ago(spare.grace);
+    let kept = contents_of_sets(&store, &gone, spare.grace)?;
     let mut garbage = Garbage {
         names,
         blobs: store.garbage(&gone, &kept)?,
@@ -70,7 +73,7 @@ pub fn collect(
             .unwrap_or_default(),
     };
     if !dry {
-        garbage.blobs = store.collect(&gone, &kept)?;
+        garbage.blobs = store.collect(&gone, &kept, since)?;
         for (path, _) in garbage.damaged.iter().chain(&garbage.cached) {
             match fs_err::remove_file(path) {
                 // Somebody else collects in the same cache.
@@ -99,27 +102,46 @@ fn names(store: &Store, recipe: &Recipe, keep: usize) -> Result<Vec<(String, Str
     Ok(gone)
 }
 
-/// All that the boot sets which stay are made of.
-fn contents_of_sets(store: &Store, gone: &[String]) -> Result<HashSet<Digest>, Error> {
+/// All that the boot sets are made of that stay, or that machines may be booting.
+fn contents_of_sets(
+    store: &Store,
+    gone: &[String],
+    grace: Duration,
+) -> Result<HashSet<Digest>, Error> {
     let mut kept = HashSet::new();
     for name in store.targets()? {
-        if generation::boot_set(&name).is_none() || gone.contains(&name) {
-            continue;
+        let is_set = generation::boot_set(&name).is_some();
+        let served = generation::is_bootable(&name) && !grace.is_zero();
+        if is_set
+            && (served || !gone.contains(&name))
+            && let Some(artifact) = store.get(&name)?
+        {
+            kept.extend(all_of(store, &artifact)?);
         }
-        let Some(artifact) = store.get(&name)? else { continue };
-        kept.extend(parts(store, &artifact)?.iter().map(|blob| blob.digest));
+    }
+    for artifact in store.former(ago(grace))? {
+        // One that is damaged boots nowhere.
+        kept.extend(all_of(store, &artifact).unwrap_or_default());
     }
     Ok(kept)
 }
 
+/// A boot set, with all that is named by it.
+fn all_of(store: &Store, set: &Artifact) -> Result<Vec<Digest>, Error> {
+    let own = set.manifest.contents().map(|blob| blob.digest);
+    let mut all: Vec<Digest> = own.chain([set.descriptor.digest]).collect();
+    all.extend(parts(store, set)?.iter().map(|blob| blob.digest));
+    Ok(all)
+}
+
+fn ago(time: Duration) -> SystemTime {
+    SystemTime::now().checked_sub(time).unwrap_or(SystemTime::UNIX_EPOCH)
+}
+
 /// What is in the cache that the lock does not name: package files, and layers of container images.
 fn cached(project: &Project, lock: &Lock, spare: Spare) -> Result<Files, Error> {
-    let now = SystemTime::now();
-    let since = if project.options().cache.is_some() {
-        now.checked_sub(spare.cached).unwrap_or(SystemTime::UNIX_EPOCH)
-    } else {
-        now
-    };
+    let shared = project.options().cache.is_some();
+    let since = if shared { ago(spare.cached) } else { SystemTime::now() };
     let needed = lock.packages.iter().map(|package| package.sha256).collect();
     let mut unused = project.packages()?.unused(&needed, since)?;
     if project.images().is_dir() {

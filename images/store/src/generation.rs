@@ -47,6 +47,12 @@ pub fn is_generation(target: &str) -> bool {
     target.starts_with(GENERATION) || target.starts_with(PUBLISHED)
 }
 
+/// Is `target` a name that a machine is given a boot set by? Generations it is given only by what is served.
+#[must_use]
+pub fn is_bootable(target: &str) -> bool {
+    target.starts_with(SET) || target.starts_with(PUBLISHED)
+}
+
 /// The boot set that `target` is, as it was built or published, without `set/`.
 #[must_use]
 pub fn boot_set(target: &str) -> Option<&str> {
@@ -246,8 +252,7 @@ fn serve(index: &mut Index, generation: &Generation) {
     entry.annotations.remove(BAD);
     let number = generation.number;
     let last = noted(index, &generation.set, LAST).unwrap_or(0).max(number);
-    let entry =
-        entry.annotated(NUMBER, &number.to_string()).annotated(LAST, &last.to_string());
+    let entry = entry.annotated(NUMBER, &number.to_string()).annotated(LAST, &last.to_string());
     index.set(&format!("{PUBLISHED}{}", generation.set), entry);
 }
 
@@ -278,7 +283,11 @@ pub(crate) fn generations(index: &Index) -> Vec<Generation> {
             let (set, number) = parse(layout::name(entry)?)?;
             let served = noted(index, set, NUMBER).map_or_else(
                 // Somebody has named it without a number.
-                || index.find(&format!("{PUBLISHED}{set}")).is_some_and(|it| it.digest == entry.digest),
+                || {
+                    index
+                        .find(&format!("{PUBLISHED}{set}"))
+                        .is_some_and(|it| it.digest == entry.digest)
+                },
                 |served| served == number,
             );
             let bad = entry.annotations.contains_key(BAD);

@@ -7,7 +7,7 @@
 //!
 //! - [`Store`]: open, publish, look up, verify, collect.
 //! - [`BlobWriter`]: content on its way in.
-//! - [`generation`]: what was published, and what of it is served.
+//! - [`generation`]: what was published, and what of it is served; [`Store::former`]: what was, lately.
 //! - [`layout`]: the JSON documents.
 //!
 //! Whatever dies at any moment leaves the old state or the new one, and at most a leftover that the next opening sweeps.
@@ -29,8 +29,10 @@
 //! ```
 
 mod blob;
+mod collect;
 mod error;
 mod files;
+mod former;
 pub mod generation;
 pub mod layout;
 mod store;

@@ -17,19 +17,9 @@ fn flip(path: &std::path::Path) {
     fs::write(path, bytes).unwrap();
 }
 
-/// The digest of the manifest that the index names so.
-fn manifest(project: &Project, target: &str) -> String {
-    let index = fs::read_to_string(project.folder.join("store/index.json")).unwrap();
-    let index: serde_json::Value = serde_json::from_str(&index).unwrap();
-    let entries = index["manifests"].as_array().unwrap();
-    let name = "org.opencontainers.image.ref.name";
-    let found = entries.iter().find(|entry| entry["annotations"][name] == target).unwrap();
-    found["digest"].as_str().unwrap().to_owned()
-}
-
 /// What a manifest names as its config: the record.
 fn record(project: &Project, target: &str) -> String {
-    let manifest = fs::read(project.blob(&manifest(project, target))).unwrap();
+    let manifest = fs::read(project.blob(&project.manifest(target))).unwrap();
     let manifest: serde_json::Value = serde_json::from_slice(&manifest).unwrap();
     manifest["config"]["digest"].as_str().unwrap().to_owned()
 }
@@ -84,14 +74,14 @@ fn what_is_damaged_or_lost_is_found_and_made_again() {
     assert_healed(project, &images, &words, &["kernel", "set/base", "set/tools"]);
 
     // A manifest, which the index names: lost, then damaged, then half of it.
-    let lost = manifest(project, "overlay/tools");
+    let lost = project.manifest("overlay/tools");
     fs::remove_file(project.blob(&lost)).unwrap();
     let words = ["overlay/tools is incomplete", &lost, "is missing"];
     assert_healed(project, &images, &words, &["overlay/tools", "set/tools"]);
     flip(&project.blob(&lost));
     let words = ["is damaged", "needed by overlay/tools", "moved to"];
     assert_healed(project, &images, &words, &["overlay/tools", "set/tools"]);
-    fs::write(project.blob(&manifest(project, "set/base")), "{").unwrap();
+    fs::write(project.blob(&project.manifest("set/base")), "{").unwrap();
     assert_healed(project, &images, &["is damaged", "needed by set/base"], &["set/base"]);
 
     // A record, without which nobody knows what the image was made from.

@@ -42,10 +42,10 @@ fn what_generations_name_stays_and_the_rest_goes() {
     assert!(said.contains("generation 2"), "{said}");
 
     // Of the newest generation, the served one and what is built last, all stays: they boot.
-    let dry = project.succeed(&["gc", "--keep", "1", "--dry-run"]);
+    let dry = project.succeed(&["gc", "--grace", "0", "--keep", "1", "--dry-run"]);
     assert!(dry.contains("generation/tools/1"), "{dry}");
     assert_eq!(blobs(project), all, "a dry run removes nothing");
-    let said = project.succeed(&["gc", "--keep", "1"]);
+    let said = project.succeed(&["gc", "--grace", "0", "--keep", "1"]);
     assert_eq!(said.replace("are free", "would be free"), dry);
     let left = blobs(project);
     assert!(left.is_subset(&all) && left.len() < all.len());
@@ -65,7 +65,7 @@ fn what_generations_name_stays_and_the_rest_goes() {
         }
     }
     assert!(project.succeed(&["build"]).contains("Nothing to do"));
-    assert!(project.succeed(&["gc", "--keep", "1"]).contains("Nothing to remove"));
+    assert!(project.succeed(&["gc", "--grace", "0", "--keep", "1"]).contains("Nothing to remove"));
 
     // What is published must be whole.
     let overlay = project.images()["overlay/tools"].0.clone();
@@ -97,7 +97,7 @@ fn what_recipe_and_lock_have_no_more_goes() {
     let recipe = fs::read_to_string(project.folder.join("overboot.toml")).unwrap();
     project.write_recipe(recipe.split("[overlay.tools]").next().unwrap());
     own(&["build"]);
-    let said = own(&["gc"]);
+    let said = own(&["gc", "--grace", "0"]);
     assert!(said.contains("overlay/tools") && said.contains("set/tools"), "{said}");
     assert_eq!(packages(), before.0 - 1, "the overlay's own package: {said}");
     assert!(!project.images().contains_key("overlay/tools"));
@@ -115,4 +115,57 @@ fn what_recipe_and_lock_have_no_more_goes() {
     assert_eq!(packages(), now);
     project.succeed(&["gc", "--days", "0"]);
     assert_eq!(packages(), now - 1);
+}
+
+/// A machine has the digest of a set's manifest from its script: all that leads on from there is there for a while.
+#[test]
+fn what_machines_may_be_booting_stays_for_a_while() {
+    if !small::possible() {
+        return;
+    }
+    let small = Small::new();
+    let project = &small.project;
+    build(project, "one");
+    // What a machine reads of a set, one after the other.
+    let chain = |manifest: &str| -> Vec<String> {
+        let manifest = manifest.to_owned();
+        let read = |digest: &str| -> serde_json::Value {
+            serde_json::from_slice(&fs::read(project.blob(digest)).unwrap()).unwrap()
+        };
+        let layers = read(&manifest)["layers"].as_array().unwrap().clone();
+        let digest = |part: &serde_json::Value| part["digest"].as_str().unwrap().to_owned();
+        let set = read(&digest(&layers[0]));
+        let lists =
+            ["overlays", "initrd"].into_iter().flat_map(|list| set[list].as_array().unwrap());
+        let parts = lists.chain([&set["kernel"], &set["base"], &set["modules"]]).map(digest);
+        parts.chain(layers[..2].iter().map(digest)).chain([manifest]).collect()
+    };
+    let is_there = |chain: &[String]| chain.iter().all(|digest| project.blob(digest).exists());
+    let [first, second] = ["two", "three"].map(|words| {
+        let chain = chain(&project.manifest("set/tools"));
+        build(project, words);
+        chain
+    });
+    project.succeed(&["gc", "--keep", "0"]);
+    assert!(is_there(&first) && is_there(&second), "replaced within the last day");
+    let dry = project.succeed(&["gc", "--keep", "0", "--grace", "0", "--dry-run"]);
+    assert!(is_there(&first) && dry.contains("would be free"), "{dry}");
+    project.succeed(&["gc", "--keep", "0", "--grace", "0"]);
+    assert!(!is_there(&first) && !is_there(&second), "nobody waits for it");
+
+    // What is taken away with its last name is still being booted; so is what was served until now.
+    project.succeed(&["publish", "tools"]);
+    let served = chain(&project.manifest("published/tools"));
+    project.succeed(&["publish", "tools", "--retire"]);
+    let recipe = fs::read_to_string(project.folder.join("overboot.toml")).unwrap();
+    project.write_recipe(recipe.split("[overlay.tools]").next().unwrap());
+    project.succeed(&["build"]);
+    let said = project.succeed(&["gc"]);
+    assert!(said.contains("set/tools") && is_there(&served), "{said}");
+    let said = project.succeed(&["gc"]);
+    assert!(said.contains("Nothing to remove") && is_there(&served), "{said}");
+    project.succeed(&["verify"]);
+    project.succeed(&["gc", "--grace", "0"]);
+    assert!(!is_there(&served));
+    project.succeed(&["verify"]);
 }

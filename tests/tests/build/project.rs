@@ -99,17 +99,22 @@ impl Project {
         artifacts
     }
 
-    /// Digests of all that the store keeps for one artifact: its manifest, what that is configured by, and its layers.
-    pub fn blobs(&self, target: &str) -> Vec<String> {
+    /// The digest of the manifest that the index names so.
+    pub fn manifest(&self, target: &str) -> String {
         let index = self.json("index.json");
         let mut entries = index["manifests"].as_array().unwrap().iter();
         let name = "org.opencontainers.image.ref.name";
         let entry = entries.find(|entry| entry["annotations"][name] == target);
         let entry = entry.unwrap_or_else(|| panic!("{target} is not in the store"));
-        let manifest = self.json(&blob(entry["digest"].as_str().unwrap()));
-        let parts =
-            manifest["layers"].as_array().unwrap().iter().chain([&manifest["config"], entry]);
-        parts.map(|part| part["digest"].as_str().unwrap().to_owned()).collect()
+        entry["digest"].as_str().unwrap().to_owned()
+    }
+
+    /// Digests of all that the store keeps for one artifact: its manifest, what that is configured by, and its layers.
+    pub fn blobs(&self, target: &str) -> Vec<String> {
+        let own = self.manifest(target);
+        let manifest = self.json(&blob(&own));
+        let parts = manifest["layers"].as_array().unwrap().iter().chain([&manifest["config"]]);
+        parts.map(|part| part["digest"].as_str().unwrap().to_owned()).chain([own]).collect()
     }
 
     /// The image of every artifact: its first layer. A boot set's second one is its signature, which is never the same twice.

@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 use std::fs;
 use std::io::Write;
+use std::time::SystemTime;
 
 use overboot_digest::Digest;
 use overboot_store::{Artifact, Descriptor, Error, Problem, Store};
@@ -144,7 +145,7 @@ fn a_damaged_manifest_is_never_believed() {
     // Told once, though the artifact is not whole without it.
     assert_eq!(store.verify().unwrap().len(), 1);
     // And nothing is collected while it is not known what is needed.
-    assert!(store.collect(&[], &HashSet::new()).is_err());
+    assert!(store.collect(&[], &HashSet::new(), SystemTime::now()).is_err());
     assert!(store.blob_path(&artifact.layer().digest).exists());
 }
 

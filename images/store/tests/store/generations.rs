@@ -1,6 +1,7 @@
 //! Publishing and rolling back.
 
 use std::collections::HashSet;
+use std::time::SystemTime;
 
 use overboot_store::{Error, Store};
 
@@ -79,7 +80,7 @@ fn of_old_generations_the_newest_and_the_served_one_stay() {
     let collect = |keep| -> Vec<u64> {
         let old = store.old_generations(keep).unwrap();
         let old: Vec<String> = old.iter().map(|one| one.target()).collect();
-        store.collect(&old, &HashSet::new()).unwrap();
+        store.collect(&old, &HashSet::new(), SystemTime::now()).unwrap();
         store.generations().unwrap().iter().map(|one| one.number).collect()
     };
     assert_eq!(collect(1), [2, 4, 5]);
@@ -99,7 +100,7 @@ fn what_is_served_by_now_is_not_collected() {
     assert_eq!(old, ["generation/discovery/1"]);
     // Somebody rolls back before what was looked up is removed.
     store.roll_back("discovery", Some(1)).unwrap();
-    store.collect(&old, &HashSet::new()).unwrap();
+    store.collect(&old, &HashSet::new(), SystemTime::now()).unwrap();
     assert_eq!(store.generations().unwrap().len(), 2);
     assert_eq!(store.verify().unwrap(), []);
 }
@@ -143,7 +144,10 @@ fn a_rollback_leads_to_what_was_published_before_and_never_to_what_was_bad() {
     built(&store, b"b");
     assert_eq!(store.rolled_back("discovery").unwrap().unwrap().number, 2);
     assert_eq!(publish(&store), 5);
-    assert_eq!(states()[1..], [(2, false, true), (3, false, true), (4, false, true), (5, true, false)]);
+    assert_eq!(
+        states()[1..],
+        [(2, false, true), (3, false, true), (4, false, true), (5, true, false)]
+    );
     assert_eq!(number(None).unwrap(), 1);
     // Whoever names one takes its mark away, and going forward leaves no mark.
     assert_eq!(number(Some(3)).unwrap(), 3);
@@ -161,7 +165,9 @@ fn a_rollback_leads_to_what_was_published_before_and_never_to_what_was_bad() {
     assert_eq!(number(Some(2)).unwrap(), 2);
     assert_eq!(number(None).unwrap(), 1);
     assert_eq!(number(Some(3)).unwrap(), 3);
-    store.collect(&["generation/discovery/1".to_owned()], &HashSet::new()).unwrap();
+    store
+        .collect(&["generation/discovery/1".to_owned()], &HashSet::new(), SystemTime::now())
+        .unwrap();
     let told = number(None).unwrap_err().to_string();
     assert!(told.contains("rolled back: 2;") && told.contains("--to"), "{told}");
 }
@@ -181,5 +187,5 @@ fn a_retired_set_is_served_no_more() {
     store.retire("discovery", true).unwrap();
     assert_eq!(served(&store), None);
     assert_eq!(store.targets().unwrap(), [""; 0]);
-    assert!(!store.collect(&[], &HashSet::new()).unwrap().is_empty());
+    assert!(!store.collect(&[], &HashSet::new(), SystemTime::now()).unwrap().is_empty());
 }

@@ -2,6 +2,7 @@
 
 use std::collections::HashSet;
 use std::fs;
+use std::time::SystemTime;
 
 use overboot_store::{Error, Store};
 
@@ -42,7 +43,7 @@ fn a_document_that_is_none_is_refused_with_its_path() {
         let gone = ["a".to_owned()];
         for result in [
             store.list().map(|_| ()),
-            store.collect(&gone, &HashSet::new()).map(|_| ()),
+            store.collect(&gone, &HashSet::new(), SystemTime::now()).map(|_| ()),
             store.publish_sets(&[]).map(|_| ()),
             store.verify().map(|_| ()),
         ] {
@@ -88,6 +89,6 @@ fn what_other_tools_put_there_stays() {
     assert!(index.contains(r#""who":"another""#) && index.contains(r#""os":"linux""#), "{index}");
     assert_eq!(store.list().unwrap().len(), 1);
     assert_eq!(store.verify().unwrap(), []);
-    store.collect(&[], &HashSet::new()).unwrap();
+    store.collect(&[], &HashSet::new(), SystemTime::now()).unwrap();
     assert!(store.has_blob(foreign));
 }

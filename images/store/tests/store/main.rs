@@ -16,6 +16,7 @@ use std::fs;
 use std::io::{Seek, SeekFrom, Write};
 use std::path::Path;
 use std::thread;
+use std::time::SystemTime;
 
 use overboot_digest::Digest;
 use overboot_store::{ArtifactManifest, Error, Layer, Store};
@@ -60,7 +61,7 @@ fn what_is_published_is_found_and_what_replaces_it_too() {
 
     let other = Store::open(store.dir()).unwrap();
     let gone = ["a".to_owned(), "never there".to_owned()];
-    assert_eq!(other.collect(&gone, &HashSet::new()).unwrap().len(), 3);
+    assert_eq!(other.collect(&gone, &HashSet::new(), SystemTime::now()).unwrap().len(), 3);
     assert_eq!(store.list().unwrap().len(), 1);
 }
 
@@ -182,7 +183,7 @@ fn content_that_nobody_needs_is_collected() {
     let garbage = store.garbage(&[], &keep).unwrap();
     assert!(garbage.contains(&(store.blob_path(&stray.digest), stray.size)));
     assert_eq!(garbage.len(), 3, "the old layer, the old manifest, and what was never published");
-    assert_eq!(store.collect(&[], &keep).unwrap(), garbage);
+    assert_eq!(store.collect(&[], &keep, SystemTime::now()).unwrap(), garbage);
     assert!(store.has_blob(kept) && !store.has_blob(stray));
     assert_eq!(store.verify().unwrap(), []);
     assert_eq!(store.get("a").unwrap().unwrap().layer().digest, Digest::of("new"));
@@ -203,7 +204,7 @@ fn what_another_tool_has_put_there_is_kept() {
     index["manifests"].as_array_mut().unwrap().push(entry);
     fs::write(store.dir().join("index.json"), index.to_string()).unwrap();
     let stray = store.put_bytes(b"stray").unwrap();
-    let collected = store.collect(&[], &HashSet::new()).unwrap();
+    let collected = store.collect(&[], &HashSet::new(), SystemTime::now()).unwrap();
     assert_eq!(collected, [(store.blob_path(&stray.digest), stray.size)]);
     assert!([layer, config, inner, outer].into_iter().all(|blob| store.has_blob(blob)));
 }
