@@ -362,3 +362,32 @@ fn init_writes_over_nothing() {
     assert_said(&project::failed(&init(&["init", "mine"])), &words);
     assert_eq!(project::names(&folder.path().join("mine")).len(), 1);
 }
+
+/// Two that lock at once would each build by a lock of its own.
+#[test]
+fn while_somebody_else_builds_nothing_is_locked() {
+    if !small::possible() {
+        return;
+    }
+    let small = Small::new();
+    let project = &small.project;
+    project.succeed(&["lock"]);
+    let path = project.folder.join("overboot.lock");
+    let lock = fs::read(&path).unwrap();
+    let somebody = fs::File::create(project.folder.join(".overboot/lock")).unwrap();
+    somebody.lock().unwrap();
+    let busy = "another build of this project is running";
+    assert!(project.succeed(&["plan"]).contains("build:"), "whoever only looks may");
+    assert!(project.fail(&["lock", "--update"]).contains(busy));
+
+    let recipe = fs::read_to_string(project.folder.join("overboot.toml")).unwrap();
+    project.write_recipe(&recipe.replace("\"greeter\"", "\"greeter\", \"hammer\""));
+    for command in ["lock", "plan", "build"] {
+        let said = project.fail(&[command]);
+        assert!(said.contains(busy), "{command}: {said}");
+    }
+    assert_eq!(fs::read(&path).unwrap(), lock);
+    drop(somebody);
+    project.succeed(&["plan"]);
+    assert_ne!(fs::read(&path).unwrap(), lock);
+}

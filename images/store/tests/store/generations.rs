@@ -1,7 +1,8 @@
 //! Publishing and rolling back.
 
 use std::collections::HashSet;
-use std::time::SystemTime;
+use std::fs;
+use std::time::{Duration, SystemTime};
 
 use overboot_store::{Error, Store};
 
@@ -188,4 +189,38 @@ fn a_retired_set_is_served_no_more() {
     assert_eq!(served(&store), None);
     assert_eq!(store.targets().unwrap(), [""; 0]);
     assert!(!store.collect(&[], &HashSet::new(), SystemTime::now()).unwrap().is_empty());
+}
+
+#[test]
+fn what_lost_its_name_lately_is_known_for_a_while() {
+    let (_dir, store) = new();
+    let then = SystemTime::now() - Duration::from_secs(60);
+    let known = || -> Vec<_> {
+        store.former(then).unwrap().iter().map(|artifact| artifact.layer().digest).collect()
+    };
+    let first = built(&store, b"1");
+    let second = built(&store, b"2");
+    built(&store, b"2");
+    assert_eq!(known(), [first], "the same again replaces nothing");
+    publish(&store);
+    let third = built(&store, b"3");
+    assert_eq!(known(), [first, second], "also where it is published: it was given out before");
+    publish(&store);
+    let mut lost = known();
+    lost.sort();
+    assert_eq!(lost, { let mut both = [first, second]; both.sort(); both });
+    store.retire("discovery", true).unwrap();
+    assert_eq!(known().last(), Some(&third));
+    assert!(store.former(SystemTime::now()).unwrap().is_empty(), "no grace");
+
+    // What cannot be read any more is nobody's to boot, and a damaged note hinders no build.
+    store.collect(&[], &HashSet::new(), then).unwrap();
+    assert_eq!(known(), []);
+    built(&store, b"4");
+    fs::write(store.dir().join(".overboot-former.json"), "{").unwrap();
+    let fourth = store.served("discovery").unwrap().unwrap().layer().digest;
+    built(&store, b"5");
+    assert_eq!(known(), [fourth]);
+    store.collect(&[], &HashSet::new(), SystemTime::now() + Duration::from_secs(60)).unwrap();
+    assert_eq!(fs::read(store.dir().join(".overboot-former.json")).unwrap(), b"[]");
 }
