@@ -17,7 +17,8 @@ use crate::told::told;
 /// Two images of this store, or the same one in another: `overboot diff base/base --store ../old`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// The earlier one: base/base, or base/base@sha256:… for one that has lost its name and is still in the store
+    /// The earlier one: base/base; base/base@3 or set/discovery@3 as it was in generation 3; base/base@sha256:… for one that has lost
+    /// its name and is still in the store
     #[arg(value_name = "A")]
     a: Reference,
     /// The later one; otherwise what A names in another store

@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 use overboot_build::{Goal, Target, execute};
-use overboot_inspect::{Equality, Image, Reference, equality};
+use overboot_inspect::{Equality, Image, Reference, Which, equality};
 use overboot_recipe::Lock;
 
 use super::{diff, project};
@@ -17,19 +17,49 @@ const SOME: usize = 20;
 
 /// Check all digests and signatures; move aside what is damaged
 ///
-/// What was moved into store/damaged is made again by the next `overboot build`.
+/// What was moved into store/damaged is made again by the next `overboot build`, as far as recipe and lock still mean it. An earlier
+/// generation is not made again: one that lost something is told, and no rollback leads to it.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// With --rebuild: what to build; otherwise all that is in the store
-    #[arg(value_name = "TARGET", requires = "rebuild")]
-    targets: Vec<Target>,
+    /// Only these, as with inspect: set/discovery@3 is generation 3 with all that it names. Otherwise all that is in the store
+    #[arg(value_name = "REF")]
+    references: Vec<Reference>,
     /// Build it anew, apart from all that was built before, and compare bit for bit
     #[arg(long)]
     rebuild: bool,
 }
 
 pub(crate) fn run(global: &Global, args: &Args, printer: &Printer) -> Result<ExitCode> {
-    if args.rebuild { rebuild(global, args, printer) } else { whole(global, printer) }
+    match (args.rebuild, args.references.as_slice()) {
+        (true, references) => rebuild(global, references, printer),
+        (false, []) => whole(global, printer),
+        (false, references) => some(global, references, printer),
+    }
+}
+
+/// Reads what these are made of.
+fn some(global: &Global, references: &[Reference], printer: &Printer) -> Result<ExitCode> {
+    let (project, recipe) = project::open(global)?;
+    let store = project::store(&project)?;
+    let mut problems = Vec::new();
+    for reference in references {
+        let image = Image::open(&store, reference)?;
+        let found = overboot_build::verify::one(&store, &recipe, &image.artifact);
+        problems.extend(found.into_iter().map(|problem| format!("{reference}: {problem}")));
+    }
+    let said: Vec<_> = problems.iter().map(|one| serde_json::json!({"problem": one})).collect();
+    printer.json(&serde_json::json!({
+        "event": "verified", "artifacts": references.len(), "problems": said,
+    }));
+    for problem in &problems {
+        printer.result(problem);
+    }
+    if problems.is_empty() {
+        printer.result(format!("{} artifacts, all as they should be.", references.len()));
+        return Ok(ExitCode::SUCCESS);
+    }
+    printer.result("  help: `overboot verify` moves aside what is damaged");
+    Ok(ExitCode::FAILURE)
 }
 
 fn whole(global: &Global, printer: &Printer) -> Result<ExitCode> {
@@ -54,20 +84,30 @@ fn whole(global: &Global, printer: &Printer) -> Result<ExitCode> {
         printer.result(format!("{} artifacts, all as they should be.", verified.artifacts));
         return Ok(ExitCode::SUCCESS);
     }
-    printer.result("  help: `overboot build` makes anew what is missing");
+    printer
+        .result("  help: `overboot build` makes anew what is missing, but for earlier generations");
     Ok(ExitCode::FAILURE)
 }
 
-fn rebuild(global: &Global, args: &Args, printer: &Printer) -> Result<ExitCode> {
+fn rebuild(global: &Global, references: &[Reference], printer: &Printer) -> Result<ExitCode> {
     let (project, recipe) = project::open(global)?;
     let store = project::store(&project)?;
-    let mut targets = args.targets.clone();
+    let mut targets = Vec::new();
+    for reference in references {
+        if reference.which != Which::Newest {
+            return Err(told(
+                format!("{reference} cannot be made again: recipe and lock say what is newest"),
+                format!("write {}, with the recipe and lock of that time", reference.target),
+            ));
+        }
+        targets.push(reference.target.parse::<Target>().map_err(anyhow::Error::msg)?);
+    }
     if targets.is_empty() {
         let there = store.targets()?;
         let known = overboot_build::plan::targets(&recipe);
         targets = known.into_iter().filter(|target| there.contains(&target.to_string())).collect();
     }
-    let reference = |target: &Target| Reference { target: target.to_string(), digest: None };
+    let reference = |target: &Target| Reference::newest(&target.to_string());
     // Before anything is built: what is asked for must be there.
     for target in &targets {
         overboot_build::plan::known(&recipe, target)?;

@@ -126,10 +126,12 @@ fn contents_of_sets(
     Ok(kept)
 }
 
-/// A boot set, with all that is named by it.
+/// A boot set, with all that is named by it: also by what was signed alone, since whoever it was pulled from may have left out what
+/// else is kept of its parts.
 fn all_of(store: &Store, set: &Artifact) -> Result<Vec<Digest>, Error> {
-    let own = set.manifest.contents().map(|blob| blob.digest);
-    let mut all: Vec<Digest> = own.chain([set.descriptor.digest]).collect();
+    let contents = store.contents(set)?;
+    let mut all: Vec<Digest> = contents.iter().map(|blob| blob.digest).collect();
+    all.push(set.descriptor.digest);
     all.extend(parts(store, set)?.iter().map(|blob| blob.digest));
     Ok(all)
 }

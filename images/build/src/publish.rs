@@ -16,7 +16,7 @@ pub fn publish(store: &Store, recipe: &Recipe, sets: &[String]) -> Result<Vec<Ge
         let target = format!("set/{set}");
         let Some(artifact) = store.get(&target)? else { continue };
         // Its signature too: where that is lost, nobody could say what is wrong with it.
-        for blob in artifact.manifest.contents() {
+        for blob in store.contents(&artifact)? {
             store.check_blob(&target, blob)?;
         }
         if let Some(problem) = signature_problem(store, recipe, &artifact) {

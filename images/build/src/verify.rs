@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use overboot_bootset::{Blob, BootSet};
 use overboot_recipe::Recipe;
-use overboot_store::{Artifact, Store, generation};
+use overboot_store::{Artifact, Descriptor, Store, generation};
 
 use crate::error::Error;
 use crate::project::Project;
@@ -53,6 +53,33 @@ pub fn verify(project: &Project, recipe: &Recipe, store: &Store) -> Result<Verif
         }
     }
     Ok(verified)
+}
+
+/// What is wrong with one artifact, in sentences: all that it is made of is read, for a boot set also all that it names, and its
+/// signature. Nothing is moved.
+#[must_use]
+pub fn one(store: &Store, recipe: &Recipe, artifact: &Artifact) -> Vec<String> {
+    let target = &artifact.target;
+    let is_set = generation::boot_set(target).is_some();
+    let contents = store.contents(artifact).map_err(Error::from).and_then(|mut all| {
+        if is_set {
+            let named = parts(store, artifact)?.into_iter();
+            all.extend(named.map(|Blob { digest, size }| Descriptor { digest, size }));
+        }
+        all.sort_by_key(|blob| blob.digest);
+        all.dedup();
+        Ok(all)
+    });
+    let contents = match contents {
+        Ok(contents) => contents,
+        Err(error) => return vec![error.to_string()],
+    };
+    let read = contents.into_iter().map(|blob| store.check_blob(target, blob));
+    let mut problems: Vec<String> = read.filter_map(|read| Some(read.err()?.to_string())).collect();
+    if is_set {
+        problems.extend(signature_problem(store, recipe, artifact));
+    }
+    problems
 }
 
 /// What is wrong with the signature of a boot set; nothing also where a part of it is not there, which is another matter.

@@ -24,6 +24,14 @@ pub enum Error {
         /// What it is.
         found: String,
     },
+    /// Sets of that generation have different ones of that name.
+    #[error("{reference} is not the same in all boot sets with such a generation")]
+    Ambiguous {
+        /// What was asked for.
+        reference: String,
+        /// What to say instead, for each set.
+        sets: Vec<String>,
+    },
     /// Nothing is kept of what is in an image.
     #[error("it is not known what is in {target}")]
     Unlisted {
@@ -84,6 +92,7 @@ impl Error {
             Self::Another { .. } => {
                 Some("give the digest that `overboot inspect` shows in its first line".to_owned())
             }
+            Self::Ambiguous { sets, .. } => Some(format!("say which: {}", sets.join(", "))),
             Self::Unlisted { target } => Some(format!(
                 "an older overboot made it: `overboot build {}` makes it anew",
                 target.split('@').next().unwrap_or(target)

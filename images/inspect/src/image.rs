@@ -4,8 +4,9 @@ use overboot_bootset::BootSet;
 use overboot_digest::Digest;
 use overboot_merge::{Changes, changes_path};
 use overboot_record::{Contents, Listing, Record, is_image};
-use overboot_store::{Artifact, Layer, Store, layout};
+use overboot_store::{Artifact, Generation, Layer, Store, layout};
 
+use crate::reference::Which;
 use crate::{Error, Reference};
 
 /// An image, with what is kept of it.
@@ -29,14 +30,17 @@ impl Image {
     /// # Errors
     /// It is not there, or not whole.
     pub fn open(store: &Store, reference: &Reference) -> Result<Self, Error> {
-        let Reference { target, digest } = reference;
-        let found = match digest {
-            None => store.get(target)?,
+        let Reference { target, which } = reference;
+        let found = match which {
+            Which::Newest => store.get(target)?,
             // The digest of the image itself is what people have at hand, too.
-            Some(digest) => match store.get(target)? {
+            Which::Digest(digest) => match store.get(target)? {
                 Some(named) if named.layer().digest == *digest => Some(named),
                 _ => store.get_digest(target, digest)?,
             },
+            Which::Generation { set, number } => {
+                generation(store, reference, set.as_deref(), *number)?
+            }
         };
         let Some(artifact) = found else {
             return Err(Error::Missing {
@@ -46,10 +50,15 @@ impl Image {
             });
         };
         let made_as = artifact.manifest.annotations.get(layout::TARGET);
-        if let (Some(_), Some(found)) = (digest, made_as.filter(|made| *made != target)) {
+        if let (Which::Digest(_), Some(found)) = (which, made_as.filter(|made| *made != target)) {
             let found = found.clone();
             return Err(Error::Another { reference: reference.to_string(), found });
         }
+        Self::of(store, artifact)
+    }
+
+    /// An artifact of `store`.
+    fn of(store: &Store, artifact: Artifact) -> Result<Self, Error> {
         let record = overboot_record::record(store, &artifact)?;
         let (contents, contents_digest) = overboot_record::contents(store, &artifact)?.unzip();
         Ok(Self { store: store.clone(), artifact, record, contents, contents_digest })
@@ -110,17 +119,28 @@ impl Image {
         let mut wanted = vec![("kernel".to_owned(), set.kernel.digest)];
         wanted.extend(set.initrd.iter().map(|blob| ("initrd".to_owned(), blob.digest)));
         wanted.extend(set.layers().map(|layer| (layer.name.clone(), layer.digest)));
-        let there = self.store.list()?;
+        let kept = self.store.parts(&self.artifact)?;
+        let mut named = None;
         let mut parts = Vec::new();
         for (part, digest) in wanted {
-            let found = there.iter().find(|artifact| artifact.layer().digest == digest);
-            let Some(artifact) = found else {
-                return Err(Error::Part { target: self.target().to_owned(), part });
+            let is_it = |artifact: &&Artifact| artifact.layer().digest == digest;
+            let found = match kept.iter().find(is_it) {
+                Some(found) => found.clone(),
+                // An older program, or whoever it was pulled from, has not kept how it was made.
+                None => {
+                    let named = match &named {
+                        Some(named) => named,
+                        None => named.insert(self.store.list()?),
+                    };
+                    named
+                        .iter()
+                        .find(is_it)
+                        .cloned()
+                        .ok_or_else(|| Error::Part { target: self.target().to_owned(), part })?
+                }
             };
-            let reference = Reference {
-                target: artifact.target.clone(),
-                digest: Some(artifact.descriptor.digest),
-            };
+            let which = Which::Digest(found.descriptor.digest);
+            let reference = Reference { target: found.target, which };
             parts.push(Self::open(&self.store, &reference)?);
         }
         Ok(parts)
@@ -139,4 +159,36 @@ impl Image {
         let failed = |source| Error::Changes { target: self.target().to_owned(), source };
         changes.map(Some).map_err(failed)
     }
+}
+
+/// What a generation has under the name of `reference`; nothing where there is no such generation, or nothing of that name in it.
+fn generation(
+    store: &Store,
+    reference: &Reference,
+    set: Option<&str>,
+    number: u64,
+) -> Result<Option<Artifact>, Error> {
+    let target = &reference.target;
+    let as_set = |generation: &Generation| -> Result<Option<Artifact>, Error> {
+        let Some(found) = store.get(&generation.target())? else { return Ok(None) };
+        Ok(store.get_digest(&format!("set/{}", generation.set), &found.descriptor.digest)?)
+    };
+    let of_number = store.generations()?.into_iter().filter(|one| one.number == number);
+    if let Some(name) = target.strip_prefix("set/") {
+        let own = of_number.into_iter().find(|one| one.set == name);
+        return own.map_or(Ok(None), |own| as_set(&own));
+    }
+    let mut found: Vec<(String, Artifact)> = Vec::new();
+    for one in of_number.filter(|one| set.is_none_or(|set| set == one.set)) {
+        let Some(artifact) = as_set(&one)? else { continue };
+        let parts = Image::of(store, artifact)?.parts()?;
+        let part = parts.into_iter().find(|part| part.target() == target);
+        found.extend(part.map(|part| (one.set, part.artifact)));
+    }
+    let same = |a: &Artifact, b: &Artifact| a.descriptor.digest == b.descriptor.digest;
+    if found.windows(2).any(|two| !same(&two[0].1, &two[1].1)) {
+        let sets = found.into_iter().map(|(set, _)| format!("{target}@{set}/{number}")).collect();
+        return Err(Error::Ambiguous { reference: reference.to_string(), sets });
+    }
+    Ok(found.pop().map(|(_, artifact)| artifact))
 }

@@ -27,5 +27,5 @@ pub use error::Error;
 pub use image::Image;
 pub use overboot_record::Kind;
 pub use page::page;
-pub use reference::Reference;
+pub use reference::{Reference, Which};
 pub use summary::{DatabaseChange, FileSize, PackageSize, Part, Standing, Summary, TopFolder};

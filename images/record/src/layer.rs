@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use overboot_digest::Digest;
-use overboot_store::{Artifact, Layer, Store};
+use overboot_store::{Artifact, Layer, Store, layout};
 
 use crate::{Contents, Error, Record};
 
@@ -19,7 +19,7 @@ pub const CONTRACT: &str = "application/vnd.overboot.contract.v1.json+zstd";
 /// Is a layer the image itself, or a part of it, and not what is kept of it?
 #[must_use]
 pub fn is_image(layer: &Layer) -> bool {
-    ![CONTENTS, CONTRACT].contains(&layer.media_type.as_str())
+    ![CONTENTS, CONTRACT, layout::PART].contains(&layer.media_type.as_str())
 }
 
 /// The largest record that is read.

@@ -84,7 +84,9 @@ impl Push<'_> {
             let place = self.store.dir().display().to_string();
             Error::NotAccepted { target: target.clone(), place, source }
         })?;
-        let all = self.store.list()?;
+        // Its parts as they were when it was made; those of a set that an older program made have names.
+        let mut all = self.store.parts(artifact)?;
+        all.extend(self.store.list()?);
         let mut named = vec![(target.clone(), artifact.descriptor)];
         let mut manifests = vec![self.manifest(artifact)?];
         for part in set::parts(&boot_set) {

@@ -39,7 +39,7 @@ impl Store {
             needed.insert(entry.digest);
             if entry.media_type == layout::MANIFEST {
                 let artifact = self.artifact(name, entry)?;
-                needed.extend(artifact.manifest.contents().map(|blob| blob.digest));
+                needed.extend(self.contents(&artifact)?.iter().map(|blob| blob.digest));
             } else {
                 self.follow_foreign(&entry.digest, &mut needed)?;
             }

@@ -164,7 +164,8 @@ impl Store {
     /// not rolled back from itself. What is gone back from is bad from then on, and what is served is not.
     ///
     /// # Errors
-    /// [`Error::NoGeneration`] where there is none; [`Error::Document`], [`Error::File`], [`Error::DiskFull`].
+    /// [`Error::NoGeneration`] where there is none; [`Error::Blob`] where content of it is missing; [`Error::Document`],
+    /// [`Error::File`], [`Error::DiskFull`].
     pub fn roll_back(&self, set: &str, to: Option<u64>) -> Result<Generation, Error> {
         self.change_index(|index| {
             let known = of_set(index, set);
@@ -197,6 +198,10 @@ impl Store {
                 };
                 return Err(Error::NoGeneration { set: set.to_owned(), reason });
             };
+            let target = wanted.target();
+            if let Some(artifact) = index.find(&target).map(|entry| self.artifact(&target, entry)) {
+                self.is_whole(&artifact?)?;
+            }
             if let Some(left) = served.filter(|now| wanted.number < now.number) {
                 mark(index, &left.target(), true);
             }

@@ -19,6 +19,10 @@ pub const REF_NAME: &str = "org.opencontainers.image.ref.name";
 /// The annotation of a manifest that says which target it was made as: what it is called in a registry, whose tags have no
 /// slash, is no more than an address.
 pub const TARGET: &str = "vnd.overboot.target";
+/// The media type of a layer that is the manifest of another artifact which this one names: with it is known how that was made,
+/// also when its name has gone on to the next. Its annotation [`TARGET`] says as what it was made.
+pub const PART: &str = "application/vnd.overboot.part.v1+json";
+
 /// The annotation that says from which registry an artifact was pulled: what its record says was not made here.
 pub const ORIGIN: &str = "vnd.overboot.origin";
 

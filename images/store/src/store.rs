@@ -207,16 +207,35 @@ impl Store {
         if manifest.record.is_none() {
             self.put_bytes(b"{}")?;
         }
-        for blob in manifest.contents() {
-            if let Some(state) = self.blob_state(blob) {
-                return Err(Error::Blob { target: target.to_owned(), digest: blob.digest, state });
-            }
-        }
         let mut entry = Layer::new(layout::MANIFEST, self.put_bytes(bytes)?);
         entry.artifact_type = Some(manifest.artifact_type);
         let entry = entry.annotated(layout::ORIGIN, origin);
-        self.name(target, entry.clone())?;
-        self.artifact(target, &entry)
+        let artifact = self.artifact(target, &entry)?;
+        self.is_whole(&artifact)?;
+        self.name(target, entry)?;
+        Ok(artifact)
+    }
+
+    /// Is all content of an artifact here? It is not read.
+    ///
+    /// # Errors
+    /// [`Error::Blob`] where some is not; as [`Store::parts`].
+    pub(crate) fn is_whole(&self, artifact: &Artifact) -> Result<(), Error> {
+        // Before those that are looked into.
+        let own: Vec<Descriptor> = artifact.manifest.contents().collect();
+        let lost = |all: Vec<Descriptor>| {
+            all.into_iter().find_map(|blob| Some((blob.digest, self.blob_state(blob)?)))
+        };
+        let lost = match lost(own) {
+            None => lost(self.contents(artifact)?),
+            lost => lost,
+        };
+        match lost {
+            None => Ok(()),
+            Some((digest, state)) => {
+                Err(Error::Blob { target: artifact.target.clone(), digest, state })
+            }
+        }
     }
 
     /// Writes a name into the index, in place of what had it.
@@ -264,6 +283,33 @@ impl Store {
         let Ok(there) = fs_err::metadata(self.blob_path(digest)) else { return Ok(None) };
         let content = Descriptor { digest: *digest, size: there.len() };
         self.artifact(target, &Layer::new(layout::MANIFEST, content)).map(Some)
+    }
+
+    /// The artifacts whose manifests an artifact has as layers: see [`layout::PART`].
+    ///
+    /// # Errors
+    /// As [`Store::get`].
+    pub fn parts(&self, artifact: &Artifact) -> Result<Vec<Artifact>, Error> {
+        let layers = artifact.manifest.layers.iter();
+        let parts = layers.filter(|layer| layer.media_type == layout::PART);
+        parts
+            .map(|layer| {
+                let made_as = layer.annotations.get(layout::TARGET);
+                self.artifact(made_as.map_or("(unnamed)", String::as_str), layer)
+            })
+            .collect()
+    }
+
+    /// All content of an artifact: what its manifest names, and what those of its parts name.
+    ///
+    /// # Errors
+    /// As [`Store::parts`].
+    pub fn contents(&self, artifact: &Artifact) -> Result<Vec<Descriptor>, Error> {
+        let mut all: Vec<Descriptor> = artifact.manifest.contents().collect();
+        for part in self.parts(artifact)? {
+            all.extend(part.manifest.contents());
+        }
+        Ok(all)
     }
 
     /// The names of all artifacts. Whether they are whole is not looked at.

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use overboot_digest::Digest;
 
 use crate::files::sync_parent;
-use crate::{Error, Store, layout};
+use crate::{Descriptor, Error, Store, layout};
 
 /// Something in a store that is not as it should be.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -167,12 +167,23 @@ impl Store {
                 None => match self.artifact(&target, entry) {
                     Err(error) => Some(error.to_string()),
                     Ok(artifact) => {
-                        for blob in artifact.manifest.contents() {
-                            needed.entry(blob.digest).or_default().push(target.clone());
+                        let own = || artifact.manifest.contents();
+                        // Of parts whose manifests cannot be read that is what is wrong.
+                        let all = self.contents(&artifact);
+                        for blob in all.as_ref().map_or_else(|_| own().collect(), Vec::clone) {
+                            let needed_by = needed.entry(blob.digest).or_default();
+                            // Two parts may have the same in them.
+                            if needed_by.last() != Some(&target) {
+                                needed_by.push(target.clone());
+                            }
                         }
-                        artifact.manifest.contents().find_map(|blob| {
+                        let lost = |blob: Descriptor| {
                             let state = self.blob_state(blob)?;
                             Some(format!("{} is {state}", blob.digest))
+                        };
+                        own().find_map(lost).or_else(|| match all {
+                            Ok(all) => all.into_iter().find_map(lost),
+                            Err(error) => Some(error.to_string()),
                         })
                     }
                 },

@@ -4,7 +4,7 @@ use overboot_bootset::{Blob, BootSet, Layer as SetLayer, LayerFormat};
 use overboot_merge::{Clash, clash};
 use overboot_pack::image;
 use overboot_pack::overlay::read_changes;
-use overboot_store::{Artifact, Layer};
+use overboot_store::{Artifact, Layer, layout};
 
 use super::artifact::{Made, media_type, publish_layers};
 use super::tree::gone;
@@ -22,6 +22,11 @@ pub(crate) fn set(context: &Context<'_>, step: &Step, name: &str) -> Result<u64,
     };
     let Some(parts) = recipe.sets.get(name) else { return Err(gone(&step.target)) };
     let initrd_target = Target::Initrd(parts.initrd.clone().unwrap_or_default());
+    let modules = parts.modules.iter().cloned().map(Target::Modules);
+    let overlays = parts.overlays.iter().map(|name| Target::Overlay(name.value.clone()));
+    let base = Target::Base(parts.base.clone());
+    let named = [Target::Kernel, initrd_target.clone()].into_iter().chain(modules);
+    let named = named.chain([base]).chain(overlays);
     let kernel = blob(&find(context, &Target::Kernel)?);
     let initrd = find(context, &initrd_target)?;
     let modules = parts.modules.clone();
@@ -76,10 +81,16 @@ pub(crate) fn set(context: &Context<'_>, step: &Step, name: &str) -> Result<u64,
     let signature = signer.sign(&bytes, name)?;
     let json = context.store.put_bytes(&bytes)?;
     let signature = context.store.put_bytes(signature.as_bytes())?;
-    let layers = vec![
+    let mut layers = vec![
         Layer::new(&media_type(&step.target, "json"), json),
         Layer::new(&media_type(&step.target, "minisig"), signature),
     ];
+    // With their manifests it stays known what they are, and how they were made.
+    for target in named {
+        let part = find(context, &target)?;
+        let layer = Layer::new(layout::PART, part.descriptor);
+        layers.push(layer.annotated(layout::TARGET, &part.target));
+    }
     let facts = vec![("layers", set.layers().count().to_string())];
     let made = Made { unpacked: set.layer_bytes(), facts, ..Made::default() };
     publish_layers(context, step, layers, made)?;

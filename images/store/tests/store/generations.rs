@@ -208,7 +208,11 @@ fn what_lost_its_name_lately_is_known_for_a_while() {
     publish(&store);
     let mut lost = known();
     lost.sort();
-    assert_eq!(lost, { let mut both = [first, second]; both.sort(); both });
+    assert_eq!(lost, {
+        let mut both = [first, second];
+        both.sort();
+        both
+    });
     store.retire("discovery", true).unwrap();
     assert_eq!(known().last(), Some(&third));
     assert!(store.former(SystemTime::now()).unwrap().is_empty(), "no grace");
