@@ -4,6 +4,9 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::process::Command;
 
+use overboot_testkit::registry::Registry;
+use overboot_testkit::require;
+
 use crate::project::Project;
 use crate::small::{self, Small};
 
@@ -168,4 +171,99 @@ fn what_machines_may_be_booting_stays_for_a_while() {
     project.succeed(&["gc", "--grace", "0"]);
     assert!(!is_there(&served));
     project.succeed(&["verify"]);
+}
+
+/// What a generation is made of stays known: its parts have lost their names long since.
+#[test]
+fn generations_can_be_looked_at() {
+    if !small::possible() {
+        return;
+    }
+    let small = Small::new();
+    let project = &small.project;
+    for words in ["one", "two"] {
+        build(project, words);
+        project.succeed(&["publish"]);
+    }
+    build(project, "three");
+    project.succeed(&["gc", "--grace", "0"]);
+    let inspected = |words: &[&str]| -> serde_json::Value {
+        let said = project.succeed(&[&["--json", "inspect"], words].concat());
+        serde_json::from_str(said.lines().last().unwrap()).unwrap()
+    };
+    let overlays = ["overlay/tools@1", "overlay/tools@tools/2", "overlay/tools"]
+        .map(|reference| inspected(&[reference, "--files"]));
+    for (overlay, bytes) in overlays.iter().zip([4, 4, 6]) {
+        let mut files = overlay["listing"].as_array().unwrap().iter();
+        let file = files.find(|file| file["path"] == "etc/tools").unwrap();
+        assert_eq!(
+            (&overlay["target"], &file["kind"]["file"]["size"]),
+            (&"overlay/tools".into(), &bytes.into())
+        );
+        assert_eq!(overlay["packages"][0]["name"], "hammer");
+    }
+    assert_ne!(overlays[0]["digest"], overlays[1]["digest"]);
+    assert_eq!(inspected(&["set/tools@1"])["parts"].as_array().unwrap().len(), 5);
+    let said = project.succeed(&["diff", "set/tools@1", "set/tools"]);
+    assert!(said.contains("overlay/tools") && said.contains("/etc/tools"), "{said}");
+    let said = project.succeed(&["sbom", "set/tools@2"]);
+    assert!(said.contains("hammer"), "{said}");
+    project.succeed(&["verify", "set/tools@1", "base/base@2"]);
+    assert!(project.fail(&["inspect", "set/tools@3"]).contains("set/tools@3 is not in the store"));
+    let said = project.fail(&["verify", "--rebuild", "set/tools@1"]);
+    assert!(said.contains("cannot be made again"), "{said}");
+
+    // What only a generation needs is not made again by any build: it is told, and nothing leads to it.
+    let lost = overlays[0]["image"].as_str().unwrap();
+    fs::write(project.blob(lost), "not that").unwrap();
+    let said = project.run(&["verify", "set/tools@1"]);
+    assert_eq!(said.status.code(), Some(1));
+    let said = String::from_utf8(project.run(&["verify"]).stdout).unwrap();
+    for word in ["is damaged", "needed by generation/tools/1", "but for earlier generations"] {
+        assert!(said.contains(word), "{word}: {said}");
+    }
+    project.succeed(&["build"]);
+    let said = String::from_utf8(project.run(&["verify"]).stdout).unwrap();
+    assert!(said.contains("generation/tools/1 is incomplete") && said.contains(lost), "{said}");
+    let said = project.fail(&["rollback", "tools"]);
+    assert!(said.contains("generation/tools/1 needs") && said.contains("missing"), "{said}");
+    assert!(project.succeed(&["publish", "--list"]).lines().any(|line| {
+        line.starts_with("tools") && line.contains("generation 2") && line.ends_with("served")
+    }));
+    // Another way out: it is taken away.
+    project.succeed(&["publish", "tools"]);
+    project.succeed(&["gc", "--keep", "0"]);
+    project.succeed(&["verify"]);
+}
+
+/// What was pulled is of no recipe here, and was never published: it stays all the same, with all that it names.
+#[test]
+fn what_was_pulled_stays_without_any_generation() {
+    if !(small::possible() && require::program("docker-registry")) {
+        return;
+    }
+    let (small, registry) = (Small::new(), Registry::start_open());
+    let project = &small.project;
+    project.succeed(&["build"]);
+    let place = format!("{}/small", registry.host());
+    project.succeed(&["push", "set/tools", &place]);
+    let recipe = fs::read_to_string(project.folder.join("overboot.toml")).unwrap();
+    project.write_recipe(recipe.split("[overlay.tools]").next().unwrap());
+    fs::remove_dir_all(project.folder.join("store")).unwrap();
+    project.succeed(&["pull", &place]);
+    let (images, all) = (project.images(), blobs(project));
+    assert!(images.contains_key("overlay/tools"));
+    let nothing = ["gc", "--keep", "0", "--grace", "0"];
+    assert!(project.succeed(&nothing).contains("Nothing to remove"));
+    assert_eq!((project.images(), blobs(project)), (images, all));
+
+    // Its parts may lose their names to what is built here.
+    project.write_recipe(&recipe.replace("\"greeter\"", "\"system\""));
+    project.succeed(&["build", "base/base"]);
+    project.succeed(&nothing);
+    project.succeed(&["verify"]);
+    project.succeed(&["verify", "set/tools"]);
+    let said = project.succeed(&["inspect", "set/tools"]);
+    assert!(said.contains("greeter"), "{said}");
+    project.succeed(&["publish", "tools"]);
 }
