@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
 use overboot_digest::Digest;
 use serde::{Deserialize, Serialize};
@@ -11,9 +11,6 @@ use tracing::warn;
 
 use crate::fetch::{Aside, Download, Fetcher};
 use crate::{Error, workers};
-
-/// How long what was begun and not finished is left alone.
-const A_DAY: Duration = Duration::from_secs(24 * 3600);
 
 /// A package file that is wanted, as the lock names it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -74,10 +71,16 @@ impl PackageStore {
         Ok(Self { dir })
     }
 
+    /// The folder with the package files, each named by the digest of its content; what is begun ends with `.partial`.
+    #[must_use]
+    pub fn folder(&self) -> PathBuf {
+        self.dir.join("sha256")
+    }
+
     /// Where the package file with that content is, or would be.
     #[must_use]
     pub fn path(&self, sha256: &Digest) -> PathBuf {
-        self.dir.join("sha256").join(format!("{}.deb", sha256.hex()))
+        self.folder().join(format!("{}.deb", sha256.hex()))
     }
 
     /// Puts a package file in that came some other way; returns its digest.
@@ -160,36 +163,6 @@ impl PackageStore {
             }
         }
         Ok(summary)
-    }
-
-    /// The files here that are not of `needed` and that nobody has read since `since`, with their lengths in bytes; also what was
-    /// begun and not finished.
-    ///
-    /// # Errors
-    /// The directory cannot be read.
-    pub fn unused(
-        &self,
-        needed: &HashSet<Digest>,
-        since: SystemTime,
-    ) -> Result<Vec<(PathBuf, u64)>, Error> {
-        let folder = self.dir.join("sha256");
-        let failed = |source| Error::file(&folder, source);
-        let needed: HashSet<PathBuf> = needed.iter().map(|digest| self.path(digest)).collect();
-        let mut unused = Vec::new();
-        for entry in fs_err::read_dir(&folder).map_err(failed)? {
-            let entry = entry.map_err(failed)?;
-            // Another process may have renamed it.
-            let Ok(metadata) = entry.metadata() else { continue };
-            // What is begun may be in somebody's hands.
-            let begun = entry.path().extension().is_some_and(|ending| ending == "partial");
-            let since = if begun { since.min(SystemTime::now() - A_DAY) } else { since };
-            let old = metadata.modified().is_ok_and(|used| used < since);
-            if old && metadata.is_file() && !needed.contains(&entry.path()) {
-                unused.push((entry.path(), metadata.len()));
-            }
-        }
-        unused.sort();
-        Ok(unused)
     }
 
     /// Refuses where something is missing, and names it before anything is begun.

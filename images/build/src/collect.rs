@@ -5,17 +5,24 @@
 //! while what had a name, since machines go on with the set that they began with. Of the cache, what the lock names.
 
 use std::collections::HashSet;
-use std::path::PathBuf;
+use std::ffi::OsStr;
+use std::fs::Metadata;
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use overboot_digest::Digest;
 use overboot_recipe::{Lock, Recipe};
+use overboot_registry::image;
 use overboot_store::{Artifact, Store, generation};
 
 use crate::error::Error;
 use crate::plan::{Target, targets};
 use crate::project::Project;
 use crate::verify::parts;
+
+/// How long a download that was begun waits for somebody to go on with it.
+const A_DAY: Duration = Duration::from_secs(24 * 3600);
 
 /// What is to stay though nothing needs it.
 #[derive(Debug, Clone, Copy)]
@@ -65,7 +72,7 @@ pub fn collect(
     let mut garbage = Garbage {
         names,
         blobs: store.garbage(&gone, &kept)?,
-        damaged: files(&store.dir().join("damaged"))?,
+        damaged: files(&store.dir().join("damaged"), |_, _| true)?,
         cached: lock
             .as_ref()
             .map(|lock| cached(project, lock, spare))
@@ -77,7 +84,7 @@ pub fn collect(
         for (path, _) in garbage.damaged.iter().chain(&garbage.cached) {
             match fs_err::remove_file(path) {
                 // Somebody else collects in the same cache.
-                Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+                Err(error) if error.kind() == ErrorKind::NotFound => {}
                 removed => removed.map_err(Error::io("remove", path))?,
             }
         }
@@ -145,28 +152,49 @@ fn cached(project: &Project, lock: &Lock, spare: Spare) -> Result<Files, Error> 
     let shared = project.options().cache.is_some();
     let since = if shared { ago(spare.cached) } else { SystemTime::now() };
     let needed = lock.packages.iter().map(|package| package.sha256).collect();
-    let mut unused = project.packages()?.unused(&needed, since)?;
-    if project.images().is_dir() {
-        let manifests: Vec<Digest> = lock.containers.iter().map(|image| image.manifest).collect();
-        let found = overboot_registry::image::unused(&manifests, &project.images(), since);
-        unused.extend(found.map_err(|source| Error::Container {
-            place: String::new(),
-            source: Box::new(source),
-        })?);
+    let mut unused = unused(&project.packages()?.folder(), &needed, since)?;
+    let manifests: Vec<Digest> = lock.containers.iter().map(|image| image.manifest).collect();
+    let images = project.images();
+    if images.is_dir() {
+        let failed = |source| {
+            let source = Box::new(source);
+            Error::Container { place: String::new(), source }
+        };
+        if let Some(needed) = image::needed(&manifests, &images).map_err(failed)? {
+            unused.extend(self::unused(&image::folder(&images), &needed, since)?);
+        }
     }
     Ok(unused)
 }
 
-/// The files in a folder, which need not be there.
-fn files(folder: &std::path::Path) -> Result<Files, Error> {
+/// The files in a folder of a cache that are not of `needed` and that nobody has used since `since`. Each is named by the digest of
+/// its content.
+fn unused(folder: &Path, needed: &HashSet<Digest>, since: SystemTime) -> Result<Files, Error> {
+    let needed: HashSet<String> = needed.iter().map(Digest::hex).collect();
+    // What is begun may be in somebody's hands.
+    let begun_since = since.min(ago(A_DAY));
+    files(folder, |path, metadata| {
+        let begun = path.extension().is_some_and(|ending| ending == "partial");
+        let since = if begun { begun_since } else { since };
+        let is_needed =
+            path.file_stem().and_then(OsStr::to_str).is_some_and(|name| needed.contains(name));
+        metadata.modified().is_ok_and(|used| used < since) && (begun || !is_needed)
+    })
+}
+
+/// The files in a folder, which need not be there, that `goes` is true of.
+fn files(folder: &Path, goes: impl Fn(&Path, &Metadata) -> bool) -> Result<Files, Error> {
     let mut files = Vec::new();
-    if folder.is_dir() {
-        for entry in fs_err::read_dir(folder).map_err(Error::io("read", folder))? {
-            let entry = entry.map_err(Error::io("read", folder))?;
-            let metadata = entry.metadata().map_err(Error::io("read", entry.path()))?;
-            if metadata.is_file() {
-                files.push((entry.path(), metadata.len()));
-            }
+    let entries = match fs_err::read_dir(folder) {
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(files),
+        entries => entries.map_err(Error::io("read", folder))?,
+    };
+    for entry in entries {
+        let entry = entry.map_err(Error::io("read", folder))?;
+        // Another process may have renamed it.
+        let Ok(metadata) = entry.metadata() else { continue };
+        if metadata.is_file() && goes(&entry.path(), &metadata) {
+            files.push((entry.path(), metadata.len()));
         }
     }
     files.sort();

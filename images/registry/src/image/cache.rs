@@ -1,6 +1,5 @@
 //! Images' content on this machine: `sha256/HEX`, each whole and checked before it has its name. Several processes may use one.
 
-use std::collections::HashSet;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
@@ -20,7 +19,7 @@ pub(super) struct Cache {
 
 impl Cache {
     pub(super) fn open(folder: &Path) -> Result<Self, Error> {
-        let folder = folder.join("sha256");
+        let folder = super::folder(folder);
         std::fs::create_dir_all(&folder).map_err(Error::file("make", &folder))?;
         Ok(Self { folder })
     }
@@ -40,27 +39,6 @@ impl Cache {
         }
         std::fs::remove_file(&path).map_err(Error::file("remove", &path))?;
         Ok(false)
-    }
-
-    /// The files that are not of `needed` and that nobody has used since `since`, with their lengths in bytes.
-    pub(super) fn unused(
-        &self,
-        needed: &HashSet<Digest>,
-        since: SystemTime,
-    ) -> Result<Vec<(PathBuf, u64)>, Error> {
-        let needed: HashSet<PathBuf> = needed.iter().map(|digest| self.path(*digest)).collect();
-        let mut unused = Vec::new();
-        for entry in std::fs::read_dir(&self.folder).map_err(Error::file("read", &self.folder))? {
-            let entry = entry.map_err(Error::file("read", &self.folder))?;
-            // Another process may have renamed it.
-            let Ok(metadata) = entry.metadata() else { continue };
-            let old = metadata.modified().is_ok_and(|used| used < since);
-            if old && metadata.is_file() && !needed.contains(&entry.path()) {
-                unused.push((entry.path(), metadata.len()));
-            }
-        }
-        unused.sort();
-        Ok(unused)
     }
 
     /// A small file, if it is there and whole.

@@ -24,7 +24,6 @@ mod origin;
 
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
-use std::time::SystemTime;
 
 use overboot_digest::Digest;
 pub use overboot_oci::{Platform, Reference};
@@ -157,27 +156,28 @@ pub fn fetch(
     Ok(Image { manifest, config: config.digest, layers })
 }
 
-/// What is in `cache` that no image with one of `manifests` needs and nobody has used since `since`: files with their lengths in
-/// bytes.
+/// The digests of all files in `cache` that images with these `manifests` need; `None` where that cannot be told.
 ///
 /// # Errors
 /// The cache cannot be read.
-pub fn unused(
-    manifests: &[Digest],
-    cache: &Path,
-    since: SystemTime,
-) -> Result<Vec<(PathBuf, u64)>, Error> {
+pub fn needed(manifests: &[Digest], cache: &Path) -> Result<Option<HashSet<Digest>>, Error> {
     let cache = Cache::open(cache)?;
     let mut needed: HashSet<Digest> = manifests.iter().copied().collect();
     for manifest in manifests {
         // Whose manifest is lost, nobody can say what it needs.
-        let Some(bytes) = cache.read(*manifest)? else { return Ok(Vec::new()) };
+        let Some(bytes) = cache.read(*manifest)? else { return Ok(None) };
         if let Ok(Document::Manifest(parsed)) = Document::parse(document::MANIFEST, &bytes) {
             needed.insert(parsed.config.digest);
             needed.extend(parsed.layers.iter().map(|layer| layer.digest));
         }
     }
-    cache.unused(&needed, since)
+    Ok(Some(needed))
+}
+
+/// The folder in `cache` with the files of images, each named by the digest of its content; what is begun ends with `.partial`.
+#[must_use]
+pub fn folder(cache: &Path) -> PathBuf {
+    cache.join("sha256")
 }
 
 /// Opens the source when something of it is needed, and not before.
