@@ -1,9 +1,11 @@
-# overboot. `make demo` shows it, `make test` tests it; both install what this machine lacks (Debian packages, as root or sudo).
+# overboot. `make demo` shows it, `make test` tests it; each installs what it needs and this machine lacks (Debian packages, as root or sudo).
 
 PREFIX ?= /usr/local
 CARGO ?= cargo
 
-.PHONY: help deps build demo test lint fuzz bench install
+.PHONY: help build compile demo test lint fuzz bench install
+# What is needed is there before it is used.
+.NOTPARALLEL:
 
 help:
 	@echo "make demo     build, make images, boot a machine and command it"
@@ -13,31 +15,33 @@ help:
 	@echo "make bench    the figures of docs/benchmarks.md"
 	@echo "make install  overboot into $(DESTDIR)$(PREFIX)/bin"
 
-deps:
-	@scripts/install-deps
+deps-%:
+	@scripts/install-deps $*
 
-build: deps
+build: deps-build compile
+
+compile:
 	$(CARGO) build --release --locked --package overboot
 
 # Building another system's files and running machines needs root; compiling does not.
-demo: build
+demo: deps-demo compile
 	$(CARGO) build --release --locked --quiet --package xtask
 	if [ $$(id -u) = 0 ]; then $(CARGO) xtask demo; else sudo -E env "PATH=$$PATH" $(CARGO) xtask demo; fi
 
-test: build
+test: deps-test compile
 	$(CARGO) nextest run --release --locked --workspace
 	$(CARGO) test --release --locked --workspace --doc
 
-lint: deps
+lint: deps-test
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --release --locked --workspace --all-targets -- -D warnings
 	$(CARGO) xtask layers
 	$(CARGO) deny --locked check bans licenses sources
 
-fuzz: deps
+fuzz: deps-test
 	$(CARGO) xtask fuzz
 
-bench: build
+bench: deps-test compile
 	$(CARGO) build --release --locked --quiet --package xtask
 	if [ $$(id -u) = 0 ]; then $(CARGO) xtask bench; else sudo -E env "PATH=$$PATH" $(CARGO) xtask bench; fi
 
