@@ -62,12 +62,11 @@ pub fn apply(root: &Root, layers: &[PathBuf], scratch: &Path, log: Log<'_>) -> R
 /// # Errors
 /// As [`apply`].
 pub fn read(layers: &[PathBuf], path: &Path) -> Result<Option<Vec<u8>>, Error> {
-    let mut budget = Budget { entries: MOST_ENTRIES, bytes: MOST_BYTES };
+    let mut budget = Budget::new();
     // From the uppermost: what it says of the path is what counts.
     for layer in layers.iter().rev() {
         let (mut brought, mut taken_away) = (None, false);
-        each(layer, |entry, content| {
-            budget.spend(entry)?;
+        each(layer, &mut budget, |entry, content| {
             match meaning(entry)? {
                 Meaning::Brings(found) if found == path => {
                     let mut bytes = Vec::new();
@@ -100,9 +99,11 @@ pub fn read(layers: &[PathBuf], path: &Path) -> Result<Option<Vec<u8>>, Error> {
 
 /// Puts layer upon layer.
 fn unpack(root: &Root, layers: &[PathBuf], log: Log<'_>) -> Result<(), Error> {
-    let mut budget = Budget { entries: MOST_ENTRIES, bytes: MOST_BYTES };
+    let mut budget = Budget::new();
     for (at, layer) in layers.iter().enumerate() {
-        each(layer, |entry, _| take_away(root, entry, &mut budget))?;
+        // The second reading meets the same again, and is no reason to take less.
+        let mut again = budget;
+        each(layer, &mut budget, |entry, _| take_away(root, entry))?;
         let mut writer = Writer {
             root,
             parents: Parents::default(),
@@ -112,7 +113,7 @@ fn unpack(root: &Root, layers: &[PathBuf], log: Log<'_>) -> Result<(), Error> {
             devices: 0,
             xattrs: 0,
         };
-        each(layer, |entry, content| writer.put(entry, content))?;
+        each(layer, &mut again, |entry, content| writer.put(entry, content))?;
         let (devices, xattrs) = (writer.devices, writer.xattrs);
         writer.finish()?;
         if devices + xattrs > 0 {
@@ -127,14 +128,19 @@ fn unpack(root: &Root, layers: &[PathBuf], log: Log<'_>) -> Result<(), Error> {
 }
 
 /// What is left of what an image may be made of.
+#[derive(Debug, Clone, Copy)]
 struct Budget {
     entries: u64,
     bytes: u64,
 }
 
 impl Budget {
-    fn spend(&mut self, entry: &Entry) -> Result<(), Trouble> {
-        let left = self.entries.checked_sub(1).zip(self.bytes.checked_sub(entry.size));
+    fn new() -> Self {
+        Self { entries: MOST_ENTRIES, bytes: MOST_BYTES }
+    }
+
+    fn spend(&mut self, entries: u64, bytes: u64) -> Result<(), Trouble> {
+        let left = self.entries.checked_sub(entries).zip(self.bytes.checked_sub(bytes));
         (self.entries, self.bytes) = left.ok_or(Trouble::Why("is more than an image may hold"))?;
         Ok(())
     }
@@ -165,9 +171,10 @@ impl From<Error> for Trouble {
     }
 }
 
-/// Runs `work` on each entry of a layer.
+/// Runs `work` on each entry of a layer, if the budget allows for it.
 fn each(
     layer: &Path,
+    budget: &mut Budget,
     mut work: impl FnMut(&Entry, &mut dyn Read) -> Result<(), Trouble>,
 ) -> Result<(), Error> {
     let wrong = |trouble: Trouble, path: &[u8]| {
@@ -179,11 +186,13 @@ fn each(
         let path = String::from_utf8_lossy(path).into_owned();
         Error::Layer { layer: layer.to_owned(), path, why }
     };
-    let mut reader = Reader::new(decompress(layer).map_err(Error::io("read", layer))?);
+    let content = decompress(layer).map_err(Error::io("read", layer))?;
+    let mut reader = Reader::new(content, budget);
     // For an error between two entries: what was before it.
     let mut last = Vec::new();
     while let Some(entry) = reader.next().map_err(|trouble| wrong(trouble, &last))? {
-        work(&entry, &mut reader).map_err(|trouble| wrong(trouble, &entry.path))?;
+        let done = reader.spend(&entry).and_then(|()| work(&entry, &mut reader));
+        done.map_err(|trouble| wrong(trouble, &entry.path))?;
         last = entry.path;
     }
     Ok(())
@@ -257,8 +266,7 @@ fn inside(raw: &[u8]) -> Result<PathBuf, Trouble> {
 }
 
 /// First reading: removes what a whiteout hides. It names the true path: through a link nothing is removed.
-fn take_away(root: &Root, entry: &Entry, budget: &mut Budget) -> Result<(), Trouble> {
-    budget.spend(entry)?;
+fn take_away(root: &Root, entry: &Entry) -> Result<(), Trouble> {
     let (parent, hidden) = match meaning(entry)? {
         Meaning::Removes(parent, name) => (parent, Some(name)),
         Meaning::Empties(folder) => (folder, None),

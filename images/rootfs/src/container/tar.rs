@@ -5,11 +5,11 @@
 
 use std::io::{self, Read};
 
-use super::Trouble;
+use super::{Budget, Trouble};
 
 const BLOCK: usize = 512;
-/// The most that a header of headers may have: names and attributes of one file.
-const LARGEST_HEADER: u64 = 1 << 20;
+/// The most that the headers of one entry may have together, since they are kept until it comes: names and attributes of one file.
+const LARGEST_HEADERS: u64 = 1 << 20;
 
 /// What an entry is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -39,8 +39,10 @@ pub(super) struct Entry {
 
 /// Reads entry after entry; between, it is the content of the last one.
 #[derive(Debug)]
-pub(super) struct Reader<R> {
+pub(super) struct Reader<'b, R> {
     inner: R,
+    /// What may still come: every header counts as its bytes, whether an entry follows or not.
+    budget: &'b mut Budget,
     /// What is left of the content, and of the zeros behind it.
     content: u64,
     padding: u64,
@@ -58,17 +60,24 @@ struct More {
     xattrs: Vec<(Vec<u8>, Vec<u8>)>,
 }
 
-impl<R: Read> Reader<R> {
-    pub(super) fn new(inner: R) -> Self {
-        Self { inner, content: 0, padding: 0 }
+impl<'b, R: Read> Reader<'b, R> {
+    pub(super) fn new(inner: R, budget: &'b mut Budget) -> Self {
+        Self { inner, budget, content: 0, padding: 0 }
+    }
+
+    /// Counts an entry, before its content is read.
+    pub(super) fn spend(&mut self, entry: &Entry) -> Result<(), Trouble> {
+        self.budget.spend(1, entry.size)
     }
 
     /// The next entry; what is left of the one before is passed over.
     pub(super) fn next(&mut self) -> Result<Option<Entry>, Trouble> {
         let mut more = More::default();
+        let mut room = LARGEST_HEADERS;
         loop {
             self.pass_over()?;
             let Some(block) = self.block()? else { return Ok(None) };
+            self.budget.spend(0, BLOCK as u64)?;
             let header = tar::Header::from_byte_slice(&block);
             // The sum of all bytes, its own field taken for blanks.
             let own = 148..156;
@@ -80,11 +89,18 @@ impl<R: Read> Reader<R> {
             }
             let size = header.entry_size()?;
             match header.entry_type() {
-                tar::EntryType::XHeader => more.read(&self.header(size)?)?,
-                tar::EntryType::GNULongName => more.path = Some(text(self.header(size)?)),
-                tar::EntryType::GNULongLink => more.link = Some(text(self.header(size)?)),
+                tar::EntryType::XHeader => more.read(&self.header(size, &mut room)?)?,
+                tar::EntryType::GNULongName => {
+                    more.path = Some(text(self.header(size, &mut room)?));
+                }
+                tar::EntryType::GNULongLink => {
+                    more.link = Some(text(self.header(size, &mut room)?));
+                }
                 // What is said of all that follows is a comment, in practice.
-                tar::EntryType::XGlobalHeader => self.expect(size),
+                tar::EntryType::XGlobalHeader => {
+                    self.budget.spend(0, size)?;
+                    self.expect(size);
+                }
                 kind => return self.entry(header, kind, more).map(Some),
             }
         }
@@ -156,11 +172,11 @@ impl<R: Read> Reader<R> {
         self.padding = size.wrapping_neg() % BLOCK as u64;
     }
 
-    /// A header that is content of its own.
-    fn header(&mut self, size: u64) -> Result<Vec<u8>, Trouble> {
-        if size > LARGEST_HEADER {
-            return Err(Trouble::Why("has a header of more than a megabyte"));
-        }
+    /// A header that is content of its own, if there is `room` for it beside the others of the same entry.
+    fn header(&mut self, size: u64, room: &mut u64) -> Result<Vec<u8>, Trouble> {
+        let left = room.checked_sub(size);
+        *room = left.ok_or(Trouble::Why("has headers of more than a megabyte"))?;
+        self.budget.spend(0, size)?;
         self.expect(size);
         let mut bytes = Vec::new();
         self.read_to_end(&mut bytes)?;
@@ -175,7 +191,7 @@ impl<R: Read> Reader<R> {
     }
 }
 
-impl<R: Read> Read for Reader<R> {
+impl<R: Read> Read for Reader<'_, R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let most = usize::try_from(self.content).unwrap_or(usize::MAX).min(buffer.len());
         if most == 0 {

@@ -13,7 +13,7 @@ use overboot_testkit::container::{Layer, MTIME, Packing, layout};
 use overboot_testkit::program::run;
 use overboot_testkit::require;
 
-use super::{apply, read};
+use super::{Budget, apply, each, read};
 use crate::error::Error;
 use crate::root::Root;
 
@@ -179,6 +179,38 @@ fn names_times_and_attributes_of_pax_headers() {
     );
     assert!(tree["usr/note"].starts_with("100644 70000 70001 "), "{}", tree["usr/note"]);
     assert!(tree["usr/link"].ends_with(&format!("-> {long:?}")), "{}", tree["usr/link"]);
+}
+
+/// What is kept until an entry comes has an end, however many headers it comes in; and so has what is only passed over.
+#[test]
+fn headers_without_end_are_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let read = |layer: &Layer, mut budget: Budget| {
+        let file = folder.path().join("layer");
+        std::fs::write(&file, layer.tar()).unwrap();
+        each(&file, &mut budget, |_, _| Ok(())).map(|()| budget.bytes)
+    };
+    let bytes = 10 << 20;
+    let budget = Budget { entries: 10, bytes };
+    let value = vec![b'v'; 100 << 10];
+    let attribute = [("SCHILY.xattr.user.note", &value[..])];
+    let long = "l".repeat(100 << 10);
+    let pax = |layer: Layer| layer.pax(&attribute);
+    let names = |layer: Layer| layer.entry(EntryType::GNULongName, "x", 0, "", long.as_bytes());
+    for (name, add) in [("PAX", &pax as &dyn Fn(Layer) -> Layer), ("names", &names)] {
+        let headers = |count: usize| {
+            (0..count).fold(Layer::new(), |layer, _| add(layer)).file("x", 0o644, b"")
+        };
+        let left = read(&headers(8), budget).unwrap();
+        assert!(left < bytes - (800 << 10), "{name}: what was read counts, {left} are left");
+        let error = read(&headers(12), budget).unwrap_err().to_string();
+        assert!(error.contains("has headers of more than a megabyte"), "{name}: {error}");
+    }
+    let one = |layer: Layer| layer.entry(EntryType::XGlobalHeader, "x", 0, "", &value);
+    let global = |count: usize| (0..count).fold(Layer::new(), |layer, _| one(layer));
+    read(&global(90), budget).unwrap();
+    let error = read(&global(110), budget).unwrap_err().to_string();
+    assert!(error.contains("is more than an image may hold"), "{error}");
 }
 
 #[test]
