@@ -8,6 +8,7 @@
 //! capabilities).
 
 mod merge;
+mod owners;
 mod tar;
 #[cfg(test)]
 mod tests;
@@ -41,7 +42,8 @@ const RESERVED: &[u8] = b".wh..wh.";
 ///
 /// Into a tree that has something in it already the image goes as a whole: what it takes away again of its own layers is nothing
 /// to the tree. It is put together in `scratch` for that, which must not be there, and is not there afterwards. Databases that
-/// both have are united ([`overboot_merge::Form`]): packages are then the image's where both have one, users and groups the tree's.
+/// both have are united ([`overboot_merge::Form`]): packages are then the image's where both have one, users and groups the tree's,
+/// and the image's files belong to those of the same names.
 ///
 /// # Errors
 /// A layer that cannot be read, or that holds what no layer may hold; then the tree is unfinished.
@@ -51,7 +53,7 @@ pub fn apply(root: &Root, layers: &[PathBuf], scratch: &Path, log: Log<'_>) -> R
     }
     let applied = Root::create(scratch).and_then(|image| {
         unpack(&image, layers, log)?;
-        merge::merge(&image, root)
+        merge::merge(&image, root, log)
     });
     remove_tree(scratch)?;
     applied

@@ -46,6 +46,16 @@ pub enum Error {
         /// What is wrong with it.
         why: String,
     },
+    /// A container image cannot be laid over a tree that has something in it.
+    #[error(
+        "the container image does not go over what is there: /{path} {why}\n  help: take it as the first step of a base with variant = \"none\", or change /{path} in a step before"
+    )]
+    Image {
+        /// Where they meet.
+        path: String,
+        /// Why they cannot.
+        why: String,
+    },
     /// Two packages bring the same file, and neither says that it replaces the other's.
     #[error(
         "packages {owner} and {package} both bring {path}, and neither declares Replaces\n  help: leave one of them out"

@@ -11,11 +11,16 @@ use std::rc::Rc;
 
 use rustix::fs::{
     AtFlags, CWD, FileType, Gid, Mode, OFlags, ResolveFlags, Stat, Timespec, Timestamps, Uid,
-    chmodat, chownat, linkat, lstat, mkdirat, mknodat, openat, openat2, renameat, statat,
-    symlinkat, unlinkat, utimensat,
+    chmodat, chownat, linkat, mkdirat, mknodat, openat, openat2, renameat, statat, symlinkat,
+    unlinkat, utimensat,
 };
 
 use crate::error::Error;
+
+mod removal;
+
+pub(crate) use removal::remove_all;
+pub use removal::remove_tree;
 
 /// A root tree. Paths are relative to it, without a leading `/`; symbolic links on the way are followed as they would be by
 /// a process whose root this is, so that none leads out (openat2(2), `RESOLVE_IN_ROOT`).
@@ -205,14 +210,19 @@ impl Root {
         }))
     }
 
-    /// Have the regular files at `path` in both trees the same content?
-    pub(crate) fn same_content(&self, other: &Self, path: &Path) -> Result<bool, Error> {
-        let open = |root: &Self| {
+    /// Has the regular file at `path` the content of the one at `theirs` in another tree?
+    pub(crate) fn same_content(
+        &self,
+        path: &Path,
+        other: &Self,
+        theirs: &Path,
+    ) -> Result<bool, Error> {
+        let open = |root: &Self, path: &Path| {
             root.resolve(path, OFlags::RDONLY | OFlags::NOFOLLOW)
                 .map(|fd| io::BufReader::with_capacity(1 << 17, File::from(fd)))
                 .map_err(|source| Error::io("read", root.shown(path))(source.into()))
         };
-        let (mut one, mut two) = (open(self)?, open(other)?);
+        let (mut one, mut two) = (open(self, path)?, open(other, theirs)?);
         let failed = Error::io("read", self.shown(path));
         let mut compare = || -> io::Result<bool> {
             loop {
@@ -231,18 +241,23 @@ impl Root {
         compare().map_err(failed)
     }
 
+    /// The file or folder that `path` leads to: device and inode.
+    pub(crate) fn identity(&self, path: &Path) -> Option<(u64, u64)> {
+        let fd = self.resolve(path, OFlags::PATH).ok()?;
+        rustix::fs::fstat(fd).ok().map(|stat| (stat.st_dev, stat.st_ino))
+    }
+
     /// Would a symbolic link to `target` at `path` lead to the folder that `path` leads to already?
     pub(crate) fn leads_to(&self, path: &Path, target: &[u8]) -> bool {
-        let target = Path::new(OsStr::from_bytes(target));
-        let target = match target.strip_prefix("/") {
-            Ok(absolute) => absolute.to_owned(),
-            Err(_) => path.parent().unwrap_or(Path::new("")).join(target),
-        };
-        let identity = |path: &Path| {
-            let fd = self.resolve(path, OFlags::PATH | OFlags::DIRECTORY).ok()?;
-            rustix::fs::fstat(fd).ok().map(|stat| (stat.st_dev, stat.st_ino))
-        };
-        identity(path).is_some_and(|old| identity(&target) == Some(old))
+        let own = self.identity(path).filter(|_| self.is_folder(path));
+        own.is_some() && self.identity(&behind(path, target)) == own
+    }
+
+    /// Would a symbolic link to `target` at `path` lead to itself?
+    pub(crate) fn leads_to_itself(&self, path: &Path, target: &[u8]) -> bool {
+        let place =
+            |path: &Path| Some((self.identity(path.parent()?)?, path.file_name()?.to_owned()));
+        place(path).is_some_and(|own| place(&behind(path, target)) == Some(own))
     }
 
     /// Writes a file of root's, in place of what is there; makes the folders above it.
@@ -340,6 +355,15 @@ impl Root {
             Ok(folder)
         };
         made().map_err(|source| Error::io("make", self.shown(path))(source.into()))
+    }
+}
+
+/// The path in a tree that a symbolic link to `target` at `path` stands for.
+fn behind(path: &Path, target: &[u8]) -> PathBuf {
+    let target = Path::new(OsStr::from_bytes(target));
+    match target.strip_prefix("/") {
+        Ok(absolute) => absolute.to_owned(),
+        Err(_) => path.parent().unwrap_or(Path::new("")).join(target),
     }
 }
 
@@ -468,84 +492,9 @@ pub(crate) fn names(folder: &OwnedFd) -> io::Result<Vec<OsString>> {
     Ok(names)
 }
 
-/// How deep folders are removed by descending into them: each takes an open file and a bit of the stack, and whoever fills a
-/// tree may nest them by the thousand.
-const DEEPEST: usize = 100;
-
-/// Removes `name` in `folder` and all beneath it; never follows a link, never leaves the file system's folder.
-pub(crate) fn remove_all(folder: &OwnedFd, name: &OsStr) -> io::Result<()> {
-    let mut waiting = vec![name.to_owned()];
-    let mut brought_up = 0_usize;
-    while let Some(name) = waiting.pop() {
-        // What is too deep comes up to `folder` under a name of its own, and is removed from there.
-        descend(folder, &name, 0, &mut |inner, child| {
-            brought_up += 1;
-            let up = OsString::from(format!(".overboot-{}-{brought_up}", std::process::id()));
-            renameat(inner, child, folder, &up)?;
-            waiting.push(up);
-            Ok(())
-        })?;
-    }
-    Ok(())
-}
-
-fn descend(
-    folder: &OwnedFd,
-    name: &OsStr,
-    depth: usize,
-    too_deep: &mut dyn FnMut(&OwnedFd, &OsStr) -> io::Result<()>,
-) -> io::Result<()> {
-    match unlinkat(folder, name, AtFlags::empty()) {
-        Ok(()) | Err(rustix::io::Errno::NOENT) => return Ok(()),
-        Err(rustix::io::Errno::ISDIR | rustix::io::Errno::PERM) => {}
-        Err(error) => return Err(error.into()),
-    }
-    if depth == DEEPEST {
-        return too_deep(folder, name);
-    }
-    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    let inner = openat(folder, name, flags, Mode::empty())?;
-    for child in names(&inner)? {
-        descend(&inner, &child, depth + 1, too_deep)?;
-    }
-    Ok(unlinkat(folder, name, AtFlags::REMOVEDIR)?)
-}
-
-/// Removes a folder of ours and all beneath it, whatever its modes; nothing happens where nothing is.
-///
-/// # Errors
-/// It cannot be removed.
-pub fn remove_tree(path: &Path) -> Result<(), Error> {
-    let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else { return Ok(()) };
-    if lstat(path).is_err() {
-        return Ok(());
-    }
-    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    let folder = openat(CWD, parent, flags, Mode::empty())
-        .map_err(|source| Error::io("open", parent)(source.into()))?;
-    remove_all(&folder, name).map_err(Error::io("remove", path))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    /// Deeper than a process may have files open, and than a path may be long.
-    #[test]
-    fn folders_of_any_depth_are_removed() {
-        let folder = tempfile::tempdir().unwrap();
-        let top = folder.path().join("top");
-        fs_err::create_dir(&top).unwrap();
-        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        let mut at = openat(CWD, &top, flags, Mode::empty()).unwrap();
-        for _ in 0..5000 {
-            mkdirat(&at, "d", Mode::from_raw_mode(0o755)).unwrap();
-            at = openat(&at, "d", flags, Mode::empty()).unwrap();
-        }
-        drop(at);
-        remove_tree(&top).unwrap();
-        assert_eq!(fs_err::read_dir(folder.path()).unwrap().count(), 0);
-    }
 
     #[test]
     fn nothing_is_made_or_changed_through_a_link_to_nothing() {

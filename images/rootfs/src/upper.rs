@@ -82,7 +82,7 @@ fn prune(lower: &Root, upper: &Root, folder: &Path) -> Result<bool, Error> {
         if opaque || now.names > 1 || lower.look(&path)?.as_ref() != Some(&now) {
             continue;
         }
-        if now.kind != FileType::RegularFile || upper.same_content(lower, &path)? {
+        if now.kind != FileType::RegularFile || upper.same_content(&path, lower, &path)? {
             upper.remove(&path)?;
         }
     }

@@ -1,6 +1,8 @@
 //! Layers made for trouble, unpacked by us and by umoci: the same tree.
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
+mod over_a_tree;
+
 use std::collections::BTreeMap;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
