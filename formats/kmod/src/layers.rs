@@ -9,12 +9,13 @@
 //! let mut layers = Layers::default();
 //! layers.add(|name| if name == "modules.dep" { b"kernel/a.ko:\n".to_vec() } else { Vec::new() })?;
 //! layers.add(|name| if name == "modules.dep" { b"kernel/b.ko:\n".to_vec() } else { Vec::new() })?;
-//! let index = layers.index(|path| path != "kernel/gone.ko")?;
+//! let index = layers.index(|_layer, path| path != "kernel/gone.ko")?;
 //! assert_eq!(index.dep(), "kernel/a.ko:\nkernel/b.ko:\n");
 //! # Ok::<(), overboot_kmod::Error>(())
 //! ```
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 
 use crate::index::{Builtin, Index, Installed};
 use crate::{Error, ModuleInfo, name};
@@ -35,7 +36,9 @@ pub const FILES: [&str; 8] = [
 /// What the layers say, from the lowest.
 #[derive(Debug, Default)]
 pub struct Layers {
-    modules: Vec<Installed>,
+    count: usize,
+    /// Each module by the layer that has it, from the lowest; those of one name together.
+    modules: Vec<Vec<(usize, Installed)>>,
     places: HashMap<String, usize>,
     order: String,
     builtin: Builtin,
@@ -60,7 +63,9 @@ impl Layers {
                 needs.split_ascii_whitespace().map(|path| Ok(own(path)?.into_owned())).collect();
             let info =
                 ModuleInfo { name: name.clone(), depends: depends?, ..ModuleInfo::default() };
-            if names.insert(name, found.len()).is_none() {
+            // depmod has each once; of two the first counts.
+            if let Entry::Vacant(vacant) = names.entry(name) {
+                vacant.insert(found.len());
                 found.push(Installed { path: path.to_owned(), info });
             }
         }
@@ -105,23 +110,27 @@ impl Layers {
             self.builtin = Builtin::parse(&builtin, &read("modules.builtin.modinfo"));
         }
         for module in found {
-            match self.places.get(&module.info.name) {
-                Some(place) => self.modules[*place] = module,
-                None => {
-                    self.places.insert(module.info.name.clone(), self.modules.len());
-                    self.modules.push(module);
-                }
+            let place = *self.places.entry(module.info.name.clone()).or_insert(self.modules.len());
+            if place == self.modules.len() {
+                self.modules.push(Vec::new());
             }
+            self.modules[place].push((self.count, module));
         }
+        self.count += 1;
         Ok(())
     }
 
-    /// One index of all modules that are still there: a layer may take away what a lower one has.
+    /// One index of all modules that are `there`, which is asked with the number of the layer, from 0, and the path: a layer may take
+    /// away what a lower one has, and may list what a lower one had when it was made. Of one name it is the uppermost that is there.
     ///
     /// # Errors
     /// [`Error::Cycle`], which no kernel's modules have.
-    pub fn index(self, mut there: impl FnMut(&str) -> bool) -> Result<Index, Error> {
-        let modules = self.modules.into_iter().filter(|module| there(&module.path)).collect();
+    pub fn index(self, mut there: impl FnMut(usize, &str) -> bool) -> Result<Index, Error> {
+        let uppermost = |same: Vec<(usize, Installed)>| {
+            let mut from_above = same.into_iter().rev();
+            from_above.find(|(layer, module)| there(*layer, &module.path)).map(|(_, module)| module)
+        };
+        let modules = self.modules.into_iter().filter_map(uppermost).collect();
         Index::build(modules, &self.order, self.builtin)
     }
 }
@@ -182,7 +191,7 @@ mod tests {
         // Each layer has what its modules need, so that some are there twice.
         layers.add(files(&all[2..])).unwrap();
         layers.add(files(&all[..3])).unwrap();
-        assert_eq!(layers.index(|_| true).unwrap().files(), index(&all).files());
+        assert_eq!(layers.index(|_, _| true).unwrap().files(), index(&all).files());
     }
 
     #[test]
@@ -191,7 +200,7 @@ mod tests {
         let mut layers = Layers::default();
         layers.add(files(&all)).unwrap();
         layers.add(files(&all[2..3])).unwrap();
-        let left = layers.index(|path| path != "kernel/e.ko").unwrap();
+        let left = layers.index(|_, path| path != "kernel/e.ko").unwrap();
         assert_eq!(left.files(), index(&all[..3]).files());
     }
 
@@ -200,7 +209,7 @@ mod tests {
         let mut layers = Layers::default();
         layers.add(files(&[module("kernel/a.ko.xz", &[], "old")])).unwrap();
         layers.add(files(&[module("updates/a.ko", &[], "new")])).unwrap();
-        let index = layers.index(|_| true).unwrap();
+        let index = layers.index(|_, _| true).unwrap();
         assert_eq!(index.dep(), "updates/a.ko:\n");
         assert!(index.alias().contains("alias new a\n") && !index.alias().contains("old"));
     }
@@ -213,13 +222,26 @@ mod tests {
             assert!(error.to_string().starts_with(&format!("modules.dep line {line}")), "{error}");
         }
         let mut layers = Layers::default();
+        let lines = "alias\nalias x\nalias x gone\nalias y b\nsoftdep a\nweakdep\nalias symbol:x\n";
         let read = |name| match name {
-            "modules.dep" => b"a.ko: gone.ko\na.ko:\n".to_vec(),
-            _ => {
-                b"alias\nalias x\nalias x gone\nsoftdep a\nweakdep\nalias symbol:x\n\xff\n".to_vec()
-            }
+            "modules.dep" => b"a.ko: gone.ko\na.ko:\nb.ko:\nb.ko:\n".to_vec(),
+            _ => [lines.as_bytes(), b"\xff\n"].concat(),
         };
         layers.add(read).unwrap();
-        assert_eq!(layers.index(|_| true).unwrap().dep(), "a.ko:\n");
+        let index = layers.index(|_, _| true).unwrap();
+        assert_eq!(index.dep(), "a.ko:\nb.ko:\n");
+        assert!(index.alias().contains("alias y b\n"));
+    }
+
+    #[test]
+    fn where_an_upper_module_was_taken_away_the_lower_one_is_found() {
+        let mut layers = Layers::default();
+        for (path, alias) in [("kernel/a.ko", "low"), ("updates/a.ko", "up"), ("extra/a.ko", "top")]
+        {
+            layers.add(files(&[module(path, &[], alias)])).unwrap();
+        }
+        let index = layers.index(|layer, path| layer < 2 && path != "updates/a.ko").unwrap();
+        assert_eq!(index.dep(), "kernel/a.ko:\n");
+        assert!(index.alias().contains("alias low a\n") && !index.alias().contains("up"));
     }
 }

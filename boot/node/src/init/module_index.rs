@@ -3,11 +3,14 @@
 //! Each layer has depmod's files about what is in it, and hides with them those of the layers below. As with
 //! [`super::databases`], layers are read without following links, and only so much of them.
 
+use std::collections::HashMap;
+use std::io;
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
 use overboot_kmod::Layers;
 use overboot_kmod::layers::FILES;
-use rustix::fs::{Mode, OFlags, ResolveFlags};
+use rustix::fs::{FileType, Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
 
 use super::databases::{open, open_folder, read_bytes, replace};
@@ -25,7 +28,7 @@ pub fn merge(layers: &[PathBuf], root: &Path, release: &str) -> Result<(), Error
     let folder = Path::new(FOLDER).join(release);
     let root = open_folder(root)?;
     let mut indexes = Layers::default();
-    let mut with_modules = 0;
+    let mut with_modules = Vec::new();
     for layer in layers {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY;
         let inside = match open(&open_folder(layer)?, &folder, flags, ResolveFlags::BENEATH) {
@@ -33,23 +36,30 @@ pub fn merge(layers: &[PathBuf], root: &Path, release: &str) -> Result<(), Error
             Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => continue,
             Err(errno) => return Err(Error::system(format!("open {}", layer.display()))(errno)),
         };
-        let read = |name: &str| {
-            let flags = OFlags::RDONLY | OFlags::NONBLOCK;
-            let file = open(&inside, Path::new(name), flags, ResolveFlags::BENEATH).ok();
-            file.and_then(|file| read_bytes(file).ok()).unwrap_or_default()
-        };
-        if read(FILES[0]).is_empty() {
+        let mut lists = HashMap::new();
+        for name in FILES {
+            let list = read(&inside, name).map_err(|source| {
+                let what = format!("read {}", layer.join(&folder).join(name).display());
+                Error::System { what, source }
+            })?;
+            lists.insert(name, list);
+        }
+        if lists[FILES[0]].is_empty() {
             continue;
         }
-        with_modules += 1;
+        with_modules.push(inside);
         indexes
-            .add(read)
+            .add(|name| lists.remove(name).unwrap_or_default())
             .map_err(|source| Error::ModuleIndex { path: layer.join(&folder), source })?;
     }
-    if with_modules > 1 {
+    if with_modules.len() > 1 {
         let wrong = |source| Error::ModuleIndex { path: folder.clone(), source };
-        let index = indexes.index(|path| {
-            open(&root, &folder.join(path), OFlags::PATH, ResolveFlags::IN_ROOT).is_ok()
+        let index = indexes.index(|layer, path| {
+            // An overlay's list has the modules of the base that it was made on; of them the base that is there knows better.
+            let own = with_modules
+                .get(layer)
+                .is_some_and(|inside| matches!(kind(inside, Path::new(path)), Ok(Some(_))));
+            own && open(&root, &folder.join(path), OFlags::PATH, ResolveFlags::IN_ROOT).is_ok()
         });
         let index = index.map_err(wrong)?;
         let files = index.files().map_err(wrong)?;
@@ -57,14 +67,37 @@ pub fn merge(layers: &[PathBuf], root: &Path, release: &str) -> Result<(), Error
             replace(&root, &folder.join(name), &content, 0o644, Some((0, 0)))?;
         }
     }
-    if with_modules > 0 {
+    if !with_modules.is_empty() {
         link(&root, release)?;
     }
     Ok(())
 }
 
+/// One of a layer's lists; nothing where it has none, which is not the same as one that cannot be read.
+fn read(inside: &OwnedFd, name: &str) -> io::Result<Vec<u8>> {
+    let name = Path::new(name);
+    if kind(inside, name)?.is_none() {
+        return Ok(Vec::new());
+    }
+    let flags = OFlags::RDONLY | OFlags::NONBLOCK;
+    read_bytes(open(inside, name, flags, ResolveFlags::BENEATH)?)
+}
+
+/// What stands at a path of a layer; nothing where it takes away what is beneath.
+fn kind(inside: &OwnedFd, path: &Path) -> rustix::io::Result<Option<FileType>> {
+    let flags = OFlags::PATH | OFlags::NOFOLLOW;
+    let stat = match open(inside, path, flags, ResolveFlags::BENEATH) {
+        Ok(found) => rustix::fs::fstat(found)?,
+        Err(Errno::NOENT | Errno::NOTDIR) => return Ok(None),
+        Err(errno) => return Err(errno),
+    };
+    let kind = FileType::from_raw_mode(stat.st_mode);
+    let whiteout = kind == FileType::CharacterDevice && stat.st_rdev == 0;
+    Ok((!whiteout).then_some(kind))
+}
+
 /// Modules of a kernel lie in `/lib/modules/RELEASE`, which modprobe of a system without merged `/usr` takes by its word.
-fn link(root: &std::os::fd::OwnedFd, release: &str) -> Result<(), Error> {
+fn link(root: &OwnedFd, release: &str) -> Result<(), Error> {
     let there = |path: &Path| open(root, path, OFlags::PATH, ResolveFlags::IN_ROOT).is_ok();
     if !there(Path::new("lib")) || there(&Path::new("lib/modules").join(release)) {
         return Ok(());
@@ -145,6 +178,42 @@ mod tests {
         assert!(!own.join("modules.dep.bin").exists());
         let found = root.join("lib/modules/6.1/a.ko");
         assert!(found.exists() && !root.join("lib/modules/6.2").exists());
+    }
+
+    #[test]
+    fn a_list_that_cannot_be_read_is_told_and_not_taken_for_none() {
+        let folder = tempfile::tempdir().unwrap();
+        let layers = [layer(folder.path(), "modules", "a.ko:\n"), layer(folder.path(), "bad", "")];
+        let root = united(folder.path(), &layers);
+        for name in ["modules.dep", "modules.alias"] {
+            let list = layers[1].join(FOLDER).join("6.1").join(name);
+            let _absent = std::fs::remove_file(&list);
+            merge(&layers, &root, "6.1").unwrap();
+            // Whoever runs this may read any file; so it is one that is none.
+            std::fs::create_dir(&list).unwrap();
+            let said = crate::error::chain(&merge(&layers, &root, "6.1").unwrap_err());
+            assert!(said.contains(&format!("bad/{FOLDER}/6.1/{name}: it is no")), "{said}");
+            std::fs::remove_dir(&list).unwrap();
+        }
+    }
+
+    /// Each layer says what its own modules are, and a module that one took away again is the lower one's.
+    #[test]
+    fn what_a_layer_lists_and_does_not_have_is_another_ones() {
+        let folder = tempfile::tempdir().unwrap();
+        let layers = [
+            layer(folder.path(), "base", "a.ko: new.ko\nnew.ko:\nb.ko:\n"),
+            layer(folder.path(), "made-on-an-older-base", "a.ko:\nc.ko:\nb.ko.xz:\n"),
+            layer(folder.path(), "top", "d.ko:\n"),
+        ];
+        std::fs::remove_file(layers[1].join(FOLDER).join("6.1/a.ko")).unwrap();
+        let root = united(folder.path(), &layers);
+        let own = root.join(FOLDER).join("6.1");
+        // The third layer takes it away.
+        std::fs::remove_file(own.join("b.ko.xz")).unwrap();
+        merge(&layers, &root, "6.1").unwrap();
+        let dep = std::fs::read_to_string(own.join("modules.dep")).unwrap();
+        assert_eq!(dep, "a.ko: new.ko\nb.ko:\nc.ko:\nd.ko:\nnew.ko:\n");
     }
 
     #[test]

@@ -193,11 +193,14 @@ fn united(
         )
     };
     let mut layers = Layers::default();
-    // What cannot be read is not there: a tree without modules has none of these files.
-    let there = |name: &'static str| root.read(folder.join(name)).unwrap_or_default();
-    layers.add(there).map_err(told)?;
+    // A tree without modules has none of these files.
+    let mut there = BTreeMap::new();
+    for name in overboot_kmod::layers::FILES {
+        there.insert(name, root.read_text(folder.join(name))?.unwrap_or_default());
+    }
+    layers.add(|name| there.remove(name).unwrap_or_default().into_bytes()).map_err(told)?;
     layers.add(new).map_err(told)?;
-    let index = layers.index(|path| root.exists(folder.join(path))).map_err(told)?;
+    let index = layers.index(|_, path| root.exists(folder.join(path))).map_err(told)?;
     let mut files = index.files().map_err(told)?;
     files.push(("modules.order", index.order().into()));
     Ok(files)

@@ -196,7 +196,7 @@ fn check_layers(kernel: &KernelModules) {
         layers.add(|name| lists.get(name).cloned().unwrap_or_default()).unwrap();
     }
     let directory = work.path().join("usr/lib/modules").join(&version);
-    let index = layers.index(|path| directory.join(path).exists()).unwrap();
+    let index = layers.index(|_, path| directory.join(path).exists()).unwrap();
     assert!(index.get("ext4").is_some() && index.get("btrfs").is_some());
     fs_err::write(directory.join("modules.order"), index.order()).unwrap();
     let theirs = depmod(&directory, &version, &work.path().join("theirs"));
