@@ -39,6 +39,15 @@ impl Printer {
                     bar.finish_and_clear();
                 }
             }
+            Event::Skipped { tags, reason } => {
+                const SHOWN: usize = 5;
+                let more = match tags.len().saturating_sub(SHOWN) {
+                    0 => String::new(),
+                    more => format!(" and {more} more"),
+                };
+                let tags = tags[..tags.len().min(SHOWN)].join(", ");
+                self.note(format!("  skipped {tags}{more}: {reason}"));
+            }
         }
     }
 }

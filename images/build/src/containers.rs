@@ -78,7 +78,9 @@ pub(crate) fn layers(
         overboot_registry::Event::Transferred { bytes, .. } => {
             progress(Event::FetchedImage { image: shown.clone(), bytes });
         }
-        overboot_registry::Event::Pushed { .. } | overboot_registry::Event::Pulled { .. } => {}
+        overboot_registry::Event::Pushed { .. }
+        | overboot_registry::Event::Pulled { .. }
+        | overboot_registry::Event::Skipped { .. } => {}
     };
     let cache = project.images();
     let fetched = with(project, recipe, reference, &tell, |source| {

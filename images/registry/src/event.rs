@@ -43,6 +43,13 @@ pub enum Event {
         /// Bytes that had to be fetched.
         fetched: u64,
     },
+    /// Something in the repository is somebody else's, and was passed over.
+    Skipped {
+        /// Its tags.
+        tags: Vec<String>,
+        /// How that was seen.
+        reason: String,
+    },
 }
 
 /// Hears what happens.

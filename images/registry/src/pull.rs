@@ -43,8 +43,8 @@ impl std::fmt::Debug for Pull<'_> {
     }
 }
 
-/// Pulls `targets`; where none is named, all boot sets, and with `unsigned` all that has a tag. A boot set brings all that it
-/// names. Nothing has its name in the store before all of it is there, whole and, if it is a set, signed by a key that is trusted.
+/// Pulls `targets`; where none is named, all boot sets, and with `unsigned` all that has a tag: what somebody else has put there is
+/// passed over and told. A boot set brings all that it names. Nothing has its name in the store before all of it is there, whole and, if it is a set, signed by a key that is trusted.
 ///
 /// # Errors
 /// A target is not there, nobody vouches for it, or it is not what it should be; the registry refuses, or breaks off too often.
@@ -55,26 +55,12 @@ pub fn pull(pull: &Pull<'_>, targets: &[String]) -> Result<(), Error> {
             return Err(Error::Unsigned { target: target.clone() });
         }
     }
-    let mut targets = targets.to_vec();
     if targets.is_empty() {
-        let tags = pull.repository.tags()?;
-        let there = tags.iter().filter_map(|tag| tag::target_of(tag, pull.prefix));
-        targets = there.filter(|target| pull.unsigned || target.starts_with("set/")).collect();
-        if targets.is_empty() {
-            let what = if pull.unsigned { "image" } else { "boot set" };
-            let prefix = pull.prefix.map(|prefix| format!(":{prefix}"));
-            let place = format!("{}{}", pull.place(), prefix.unwrap_or_default());
-            return Err(Error::Nothing { what, place });
-        }
+        return pull.all();
     }
-    for target in &targets {
-        let tag = tag::of_target(target, pull.prefix)?;
-        let fetched = pull.document(&tag)?;
-        if target.starts_with("set/") {
-            pull.set(target, &fetched)?;
-        } else {
-            pull.one(target, fetched)?;
-        }
+    for target in targets {
+        let fetched = pull.document(&tag::of_target(target, pull.prefix)?)?;
+        pull.target(target, fetched)?;
     }
     Ok(())
 }
@@ -96,6 +82,56 @@ impl Pull<'_> {
         let found = self.repository.document(reference)?;
         let what = reference.to_owned();
         found.ok_or_else(|| Error::NotFound { what, place: self.place() })
+    }
+
+    /// All that is of overboot's making.
+    fn all(&self) -> Result<(), Error> {
+        let what = if self.unsigned { "image" } else { "boot set" };
+        let (mut targets, mut strange) = (Vec::new(), Vec::new());
+        for tag in self.repository.tags()? {
+            match tag::target_of(&tag, self.prefix) {
+                Some(target) => targets.push((tag, target)),
+                // With another prefix it is another project's.
+                None if self.prefix.is_none_or(|prefix| tag.starts_with(&format!("{prefix}-"))) => {
+                    strange.push(tag);
+                }
+                None => {}
+            }
+        }
+        if !strange.is_empty() {
+            let reason = "overboot gives no image such a name".to_owned();
+            (self.tell)(Event::Skipped { tags: strange, reason });
+        }
+        let mut pulled = false;
+        for (tag, target) in targets {
+            if !self.unsigned && !target.starts_with("set/") {
+                continue;
+            }
+            let fetched = self.repository.document(&tag)?;
+            let fetched = fetched.ok_or_else(|| "there is no manifest of a known type".to_owned());
+            match fetched.and_then(|fetched| is_ours(&target, &fetched).map(|()| fetched)) {
+                Ok(fetched) => self.target(&target, fetched)?,
+                Err(reason) => {
+                    (self.tell)(Event::Skipped { tags: vec![tag], reason });
+                    continue;
+                }
+            }
+            pulled = true;
+        }
+        if pulled {
+            return Ok(());
+        }
+        let prefix = self.prefix.map(|prefix| format!(":{prefix}"));
+        let place = format!("{}{}", self.place(), prefix.unwrap_or_default());
+        Err(Error::Nothing { what, place })
+    }
+
+    fn target(&self, target: &str, fetched: Fetched) -> Result<(), Error> {
+        if target.starts_with("set/") {
+            self.set(target, &fetched)
+        } else {
+            self.one(target, fetched)
+        }
     }
 
     /// An artifact that nobody vouches for.
@@ -268,6 +304,24 @@ impl Pull<'_> {
         (self.tell)(Event::Pulled { target, digest, fetched });
         Ok(())
     }
+}
+
+/// Is what a tag names of the type that overboot makes for such a target? What it is otherwise. Whether it is also what it should be,
+/// is not asked here: an image of ours that is damaged or was changed is an error.
+fn is_ours(target: &str, fetched: &Fetched) -> Result<(), String> {
+    const OURS: &str = "application/vnd.overboot.";
+    let ours = match Document::parse(&fetched.media_type, &fetched.bytes)? {
+        Document::Index(index) => {
+            target.starts_with("set/") && index.artifact_type.as_deref() == Some(set::ARTIFACT_TYPE)
+        }
+        Document::Manifest(manifest) => {
+            let first = manifest.layers.first();
+            !target.starts_with("set/")
+                && first.is_some_and(|layer| layer.media_type.starts_with(OURS))
+        }
+    };
+    let kind = if target.starts_with("set/") { "boot set" } else { "image" };
+    if ours { Ok(()) } else { Err(format!("it is no {kind} of overboot's")) }
 }
 
 /// Are the parts those that the set names, all of them, and no others? What is wrong.

@@ -168,6 +168,7 @@ impl Repository {
         let octets = || (header::CONTENT_TYPE, "application/octet-stream".to_owned());
         let mut chunk = Vec::new();
         let mut sent = 0;
+        let mut patience = self.connection.patience();
         while blob.size > CHUNK as u64 && sent < blob.size {
             read_chunk(file, path, sent, &mut chunk)?;
             if chunk.is_empty() {
@@ -183,15 +184,21 @@ impl Repository {
                     session = self.session(&call, &response)?;
                     sent += chunk.len() as u64;
                     progress(chunk.len() as u64);
+                    patience.renew();
                 }
                 Ok(response) => return Err(status_error(&call, response).into()),
                 Err(Failure::Again(error)) => {
-                    // It may have arrived in part: the registry knows how far.
-                    let Some((at, next)) = self.arrived(&session)? else {
+                    // It may have arrived in part, or not at all: the registry knows how far.
+                    let Ok(Some((at, next))) = self.arrived(&session) else {
                         return Err(Failure::Again(error));
                     };
-                    if at <= sent || at > sent + chunk.len() as u64 {
+                    if at < sent || at > sent + chunk.len() as u64 {
                         return Err(Failure::Again(error));
+                    }
+                    if at == sent {
+                        patience.after(Failure::Again(error), &url)?;
+                    } else {
+                        patience.renew();
                     }
                     progress(at - sent);
                     (sent, session) = (at, next);
@@ -228,7 +235,7 @@ impl Repository {
     /// How many bytes of an upload have arrived, and where to go on; nothing where the registry does not know.
     fn arrived(&self, session: &str) -> Result<Option<(u64, String)>, Failure> {
         let call = Call::new(&Method::GET, session);
-        let response = self.connection.send(&call)?;
+        let response = self.connection.again(&call, || self.connection.send(&call))?;
         if response.status() != StatusCode::NO_CONTENT {
             return Ok(None);
         }

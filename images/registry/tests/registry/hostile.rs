@@ -32,7 +32,7 @@ fn the_parts_are_those_that_were_signed() {
     let there = Shelf::new();
     let refused = |document: &serde_json::Value| {
         fake.tag("set-lab", document.to_string().as_bytes());
-        let error = fake.remote().pull(&there, &[], &[public(&key)]).unwrap_err();
+        let error = fake.remote().pull(&there, &["set/lab"], &[public(&key)]).unwrap_err();
         assert_eq!(there.store.targets().unwrap(), [""; 0], "{error:?}");
         error
     };
@@ -146,6 +146,86 @@ fn lengths_that_are_wrong_are_found() {
     let error = fake.remote().pull(&there, &[], &[public(&key)]).unwrap_err();
     assert!(error.to_string().contains("tags without end"), "{error}");
     assert_eq!(there.targets(), [""; 0]);
+}
+
+/// A repository is rarely one project's alone, and its tags are anybody's.
+#[test]
+fn what_is_somebody_elses_is_passed_over_and_told() {
+    let key = key();
+    let fake = filled(&key);
+    let blob = serde_json::json!({"mediaType": "x", "digest": Digest::of(""), "size": 0});
+    let image = serde_json::json!({"schemaVersion": 2, "config": blob, "layers": [blob]});
+    let index = serde_json::json!({"schemaVersion": 2, "manifests": [blob]});
+    for (tag, document, kind) in [
+        ("latest", image.to_string(), "application/vnd.oci.image.manifest.v1+json"),
+        ("base-alpine", image.to_string(), "application/vnd.docker.distribution.manifest.v2+json"),
+        ("set-image", image.to_string(), "application/vnd.oci.image.manifest.v1+json"),
+        ("set-index", index.to_string(), "application/vnd.oci.image.index.v1+json"),
+        ("set-text", "text".to_owned(), "text/plain"),
+    ] {
+        let content = (kind.to_owned(), document.into_bytes());
+        fake.content().insert(format!("/v2/lab/manifests/{tag}"), content);
+    }
+    let skipped = |unsigned: bool| {
+        let there = Shelf::new();
+        let events = fake.remote().pull_as(&there, &[], &[public(&key)], unsigned).unwrap();
+        assert!(there.targets().contains(&"set/lab".to_owned()));
+        let tags = |event| match event {
+            overboot_registry::Event::Skipped { tags, reason } => Some((tags.join(" "), reason)),
+            _ => None,
+        };
+        events.into_iter().filter_map(tags).collect::<Vec<_>>()
+    };
+    let told = skipped(false);
+    let tags: Vec<_> = told.iter().map(|(tags, _)| tags.as_str()).collect();
+    assert_eq!(tags, ["latest", "set-image", "set-index", "set-text"]);
+    assert_eq!(told[1].1, "it is no boot set of overboot's");
+    let told = skipped(true);
+    assert_eq!(told[1], ("base-alpine".to_owned(), "it is no image of overboot's".to_owned()));
+    // What was asked for by its name is an error.
+    let there = Shelf::new();
+    let error = fake.remote().pull(&there, &["set/image"], &[public(&key)]).unwrap_err();
+    assert!(reason(&error).contains("single image and no set"));
+    fake.content().remove("/v2/lab/manifests/set-lab");
+    let error = fake.remote().pull(&there, &[], &[public(&key)]).unwrap_err();
+    assert!(matches!(error, Error::Nothing { .. }), "{error:?}");
+}
+
+/// A piece of a blob of which nothing has arrived is sent again, and not all that has arrived before it.
+#[test]
+fn an_upload_goes_on_where_the_registry_is() {
+    let (pieces, arrived) = (AtomicUsize::new(0), AtomicUsize::new(0));
+    let fake = Fake::start(move |request, _| {
+        let path = request.path.as_str();
+        match request.method.as_str() {
+            "PATCH" if (1..3).contains(&pieces.fetch_add(1, Ordering::SeqCst)) => {
+                Some(Answer::new(503, ""))
+            }
+            "PATCH" => {
+                arrived.fetch_add(request.body.len(), Ordering::SeqCst);
+                None
+            }
+            "GET" if path.starts_with("/upload/") => {
+                let range = format!("0-{}", arrived.load(Ordering::SeqCst) - 1);
+                Some(Answer::new(204, "").with("Location", path).with("Range", range))
+            }
+            _ => None,
+        }
+    });
+    let here = Shelf::new();
+    here.artifact("base/base", &[&bytes(40 << 20, 9)]);
+    fake.remote().push(&here, &["base/base"]).unwrap();
+    let requests = fake.requests();
+    let ranges: Vec<_> = requests
+        .iter()
+        .filter(|request| request.method == "PATCH")
+        .map(|request| request.headers["content-range"].split('-').next().unwrap())
+        .collect();
+    let (one, two) = ((16 << 20).to_string(), (32 << 20).to_string());
+    assert_eq!(ranges, ["0", &one, &one, &one, &two]);
+    let there = Shelf::new();
+    fake.remote().pull_as(&there, &["base/base"], &[], true).unwrap();
+    assert_eq!(there.targets(), ["base/base"]);
 }
 
 #[test]
