@@ -118,6 +118,25 @@ mod tests {
         );
     }
 
+    #[test]
+    fn the_candidates_of_all_layers_add_up_and_the_last_word_on_the_mode_counts() {
+        let form = Form::Alternatives;
+        let choice = |path: &str, priority: u32| format!("{path}\n{priority}\n");
+        let file = |mode: &str, choices: &[String]| format!("{mode}\n/e\n\n{}\n", choices.concat());
+        let [ed, vim, nano] = [("/ed", 1), ("/vim", 3), ("/nano", 2)].map(|(p, n)| choice(p, n));
+        let base = file("auto", std::slice::from_ref(&ed));
+        let one = difference(form, &base, &file("manual", &[ed.clone(), vim.clone()]));
+        let two = difference(form, &base, &file("auto", std::slice::from_ref(&nano)));
+        assert_eq!(two.gone.iter().collect::<Vec<_>>(), ["/ed"]);
+        assert!(!two.put.contains_key("mode"), "nothing was said of it");
+        let both = apply(form, &apply(form, &base, &one), &two);
+        assert_eq!(both, file("manual", &[nano.clone(), vim.clone()]));
+        // Without it in the base, too, and then without it at all.
+        assert_eq!(apply(form, "", &one), file("manual", &[vim]));
+        let none = difference(form, &base, "");
+        assert_eq!(apply(form, &base, &none), "");
+    }
+
     fn account() -> impl Strategy<Value = String> {
         ("[a-d]{1,2}", 0u8..3, "[x,y]{0,3}")
             .prop_map(|(name, id, members)| format!("{name}:x:{id}:{members}"))
@@ -143,7 +162,7 @@ mod tests {
 
         #[test]
         fn no_text_panics(text in "\\PC{0,60}(\n\\PC{0,20}){0,4}", other in "\\PC{0,60}\n") {
-            for form in [STATUS, Form::Accounts, Form::Groups, Form::Lines { before: 3 }, Form::Triples] {
+            for form in [STATUS, Form::Accounts, Form::Groups, Form::Lines { before: 3 }, Form::Triples, Form::Alternatives] {
                 let _ = apply(form, &text, &difference(form, &other, &text));
             }
         }

@@ -1,5 +1,7 @@
 //! Which files are databases of many writers, and what in them is one record.
 
+use crate::alternatives::{Alternative, MODE};
+
 /// How a database is made of records, and what names a record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Form {
@@ -17,9 +19,11 @@ pub enum Form {
     },
     /// Three lines together, named by the first: dpkg's `diversions`.
     Triples,
+    /// The candidates for a name, and whether somebody has chosen: [`Alternative`].
+    Alternatives,
 }
 
-/// Every database, besides those in [`TRIGGERS`], by its path from the root, without a leading `/`.
+/// Every database, besides those in [`TRIGGERS`] and [`ALTERNATIVES`], by its path from the root, without a leading `/`.
 pub const DATABASES: &[(&str, Form)] = &[
     ("etc/group", Form::Groups),
     ("etc/gshadow", Form::Groups),
@@ -42,6 +46,9 @@ pub const DATABASES: &[(&str, Form)] = &[
 /// Where dpkg notes who waits for which trigger: a file for each name, and `File` for paths (dpkg's `triggers.txt`).
 pub const TRIGGERS: &str = "var/lib/dpkg/triggers/";
 
+/// Where update-alternatives notes who could be what, a file for each name.
+pub const ALTERNATIVES: &str = "var/lib/dpkg/alternatives/";
+
 impl Form {
     /// The form of the file at `path` (from the root, without a leading `/`), if it is such a database.
     #[must_use]
@@ -49,6 +56,11 @@ impl Form {
         if let Some(name) = path.strip_prefix(TRIGGERS) {
             let own = ["Lock", "Unincorp", ""].contains(&name) || name.contains('/');
             return (!own).then_some(Self::Lines { before: 0 });
+        }
+        if let Some(name) = path.strip_prefix(ALTERNATIVES) {
+            let own =
+                name.contains(".dpkg-") || name.contains('/') || ["", ".", ".."].contains(&name);
+            return (!own).then_some(Self::Alternatives);
         }
         DATABASES.iter().find(|(known, _)| *known == path).map(|(_, form)| *form)
     }
@@ -82,6 +94,7 @@ impl Form {
                 let lines: Vec<&str> = text.lines().collect();
                 lines.chunks_exact(3).map(|three| three.join("\n")).collect()
             }
+            Self::Alternatives => Alternative::parse(text).records(),
             Self::Accounts | Self::Groups | Self::Lines { .. } => {
                 text.lines().filter(|line| !line.is_empty()).map(str::to_owned).collect()
             }
@@ -101,6 +114,8 @@ impl Form {
             }
             Self::Accounts | Self::Groups => first(record, ':').to_owned(),
             Self::Triples => first(record, '\n').to_owned(),
+            Self::Alternatives if !record.starts_with('/') => MODE.to_owned(),
+            Self::Alternatives => first(record, '\n').to_owned(),
             Self::Lines { before } => {
                 record.splitn(before + 1, ' ').last().unwrap_or_default().trim().to_owned()
             }
@@ -109,6 +124,9 @@ impl Form {
 
     /// The text of records in their order.
     pub(crate) fn text(self, records: &[String]) -> String {
+        if self == Self::Alternatives {
+            return Alternative::of_records(records.iter().map(String::as_str)).to_text();
+        }
         let end = if matches!(self, Self::Stanzas(_)) { "\n\n" } else { "\n" };
         records.iter().flat_map(|record| [record.as_str(), end]).collect()
     }
@@ -150,6 +168,9 @@ mod tests {
         for path in [
             "var/lib/dpkg/triggers/Unincorp",
             "var/lib/dpkg/triggers/a/b",
+            "var/lib/dpkg/alternatives/",
+            "var/lib/dpkg/alternatives/../status",
+            "var/lib/dpkg/alternatives/editor.dpkg-tmp",
             "var/lib/dpkg/info/a.list",
             "etc/hosts",
             "/etc/passwd",

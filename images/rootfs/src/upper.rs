@@ -7,7 +7,9 @@
 
 use std::path::{Path, PathBuf};
 
-use overboot_merge::{Changes, DATABASES, Form, TRIGGERS, changes_path, difference};
+use overboot_merge::{
+    ALTERNATIVES, Alternative, Changes, DATABASES, Form, TRIGGERS, changes_path, difference,
+};
 use rustix::fs::FileType;
 
 use crate::error::Error;
@@ -33,8 +35,13 @@ pub fn distill(lower: &Root, upper: &Root, name: &str) -> Result<Changes, Error>
         if upper.kind(Path::new(&path)) != Some(FileType::RegularFile) {
             continue;
         }
-        let before = lower.read_text(&path)?.unwrap_or_default();
-        let delta = difference(form, &before, &upper.read_text(&path)?.unwrap_or_default());
+        let mut before = lower.read_text(&path)?.unwrap_or_default();
+        let mut after = upper.read_text(&path)?.unwrap_or_default();
+        if let (Form::Alternatives, Some(name)) = (form, path.strip_prefix(ALTERNATIVES)) {
+            before = Alternative::with_chosen(&before, chosen(&[lower], name)?.as_deref());
+            after = Alternative::with_chosen(&after, chosen(&[upper, lower], name)?.as_deref());
+        }
+        let delta = difference(form, &before, &after);
         upper.remove(&path)?;
         if !delta.is_empty() {
             changes.databases.insert(path, delta);
@@ -52,13 +59,26 @@ pub fn distill(lower: &Root, upper: &Root, name: &str) -> Result<Changes, Error>
     Ok(changes)
 }
 
+/// Where the link of an alternative leads in trees of which the first lies on the others.
+fn chosen(trees: &[&Root], name: &str) -> Result<Option<String>, Error> {
+    let path = Path::new("etc/alternatives").join(name);
+    for tree in trees {
+        if let Some(there) = tree.look(&path)? {
+            return Ok(String::from_utf8(there.target).ok().filter(|target| !target.is_empty()));
+        }
+    }
+    Ok(None)
+}
+
 fn databases(upper: &Root) -> Result<Vec<(String, Form)>, Error> {
     let mut found: Vec<(String, Form)> =
         DATABASES.iter().map(|(path, form)| ((*path).to_owned(), *form)).collect();
-    for name in upper.names(TRIGGERS)? {
-        let path = format!("{TRIGGERS}{}", name.to_string_lossy());
-        if let Some(form) = Form::of(&path) {
-            found.push((path, form));
+    for folder in [TRIGGERS, ALTERNATIVES] {
+        for name in upper.names(folder)? {
+            let path = format!("{folder}{}", name.to_string_lossy());
+            if let Some(form) = Form::of(&path) {
+                found.push((path, form));
+            }
         }
     }
     Ok(found)
@@ -137,6 +157,11 @@ mod tests {
         write(&lower, "etc/folder/inside", "x");
         write(&lower, "etc/deep/er/same", "same");
         write(&lower, "etc/ld.so.cache", "old");
+        // Somebody chooses, by name, what was the best one; the link is the same.
+        let editor = format!("{ALTERNATIVES}editor");
+        write(&lower, &editor, "auto\n/usr/bin/editor\n\n/bin/ed\n1\n\n");
+        std::fs::create_dir(lower.join("etc/alternatives")).unwrap();
+        std::os::unix::fs::symlink("/bin/ed", lower.join("etc/alternatives/editor")).unwrap();
         let [upper, work, merged] =
             ["upper", "work", "merged"].map(|name| folder.path().join(name));
         layered::on_top(&lower, &upper, &work, &merged, |root| -> Result<(), Error> {
@@ -146,6 +171,8 @@ mod tests {
                 "var/lib/dpkg/status",
                 &format!("{status}Package: b\nArchitecture: all\n\n"),
             );
+            let chosen = "manual\n/usr/bin/editor\n\n/bin/ed\n1\n/bin/vi\n2\n\n";
+            write(root.path(), &editor, chosen);
             for same in ["etc/same", "etc/deep/er/same"] {
                 write(root.path(), same, "other");
                 write(root.path(), same, "same");
@@ -170,6 +197,9 @@ mod tests {
         assert!(changes.libraries);
         let delta = &changes.databases["var/lib/dpkg/status"];
         assert_eq!(delta.put.keys().collect::<Vec<_>>(), ["b all"]);
+        let delta = &changes.databases[&editor];
+        assert_eq!(delta.put.keys().collect::<Vec<_>>(), ["/bin/vi", "mode"]);
+        assert_eq!(Alternative::chosen_by(delta), Some("/bin/ed"));
         let whiteout = std::fs::symlink_metadata(upper.join("etc/gone")).unwrap();
         assert_eq!(whiteout.rdev(), 0);
         assert!(root.look(Path::new("etc/folder")).unwrap().unwrap().xattrs.contains_key(OPAQUE));

@@ -3,20 +3,21 @@
 //! Layers without a signature are anybody's: they are read below their own folder without following links, no more than
 //! [`LARGEST`] bytes of them, and written is only what is known to be such a database.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsStr;
 use std::io::{self, Read, Write};
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-use overboot_merge::{Changes, FOLDER, Form, apply};
+use overboot_merge::{ALTERNATIVES, Alternative, Changes, Delta, FOLDER, Form, apply};
 use rustix::fs::{
     AtFlags, CWD, Dir, FileType, Mode, OFlags, ResolveFlags, XattrFlags, openat, renameat, statat,
     unlinkat,
 };
 use rustix::io::Errno;
 
+use super::alternatives;
 use crate::{Error, error};
 
 /// The most that is read of a layer's changes, or of a database.
@@ -105,25 +106,29 @@ fn reveal(folder: &OwnedFd) -> Result<(), Errno> {
 /// The root cannot be opened.
 pub fn merge(layers: &[PathBuf], root: &Path) -> Result<Merged, Error> {
     let mut merged = Merged::default();
-    let mut deltas: BTreeMap<String, Vec<overboot_merge::Delta>> = BTreeMap::new();
+    // What each says, where it is one that says something: others may be bases.
+    let mut said: Vec<(&PathBuf, Option<BTreeMap<String, Delta>>)> = Vec::new();
     for layer in layers {
         match read(layer) {
             Ok(all) => {
-                for changes in all {
+                for changes in &all {
                     merged.libraries |= changes.libraries;
-                    for (path, delta) in changes.databases {
-                        deltas.entry(path).or_default().push(delta);
-                    }
                 }
+                if all.is_empty() {
+                    said.push((layer, None));
+                }
+                said.extend(all.into_iter().map(|changes| (layer, Some(changes.databases))));
             }
             Err(error) => merged.trouble.push(error::chain(&error)),
         }
     }
     let root = open_folder(root)?;
-    for (path, deltas) in deltas {
-        let Some(form) = Form::of(&path) else { continue };
+    let paths: BTreeSet<&String> =
+        said.iter().filter_map(|(_, deltas)| deltas.as_ref()).flat_map(BTreeMap::keys).collect();
+    for path in paths {
+        let Some(form) = Form::of(path) else { continue };
         let write = || -> io::Result<()> {
-            let database = Path::new(&path);
+            let database = Path::new(path);
             let flags = OFlags::RDONLY | OFlags::NONBLOCK;
             let (before, was) = match open(&root, database, flags, ResolveFlags::IN_ROOT) {
                 Ok(file) => {
@@ -133,8 +138,22 @@ pub fn merge(layers: &[PathBuf], root: &Path) -> Result<Merged, Error> {
                 Err(Errno::NOENT) => (String::new(), None),
                 Err(errno) => return Err(errno.into()),
             };
-            let after = deltas.iter().fold(before, |text, delta| apply(form, &text, delta));
-            let mode = was.map_or(if Form::is_secret(&path) { 0o600 } else { 0o644 }, |was| {
+            let layers: Vec<(&PathBuf, Option<&Delta>)> = said
+                .iter()
+                .filter_map(|(layer, deltas)| match deltas {
+                    None => Some((*layer, None)),
+                    Some(deltas) => deltas.get(path).map(|delta| (*layer, Some(delta))),
+                })
+                .collect();
+            let deltas = layers.iter().filter_map(|(_, delta)| *delta);
+            let after = deltas.fold(before, |text, delta| apply(form, &text, delta));
+            if let (Form::Alternatives, Some(name)) = (form, path.strip_prefix(ALTERNATIVES)) {
+                alternatives::link(&root, name, &Alternative::parse(&after), &layers)?;
+                if after.is_empty() {
+                    return remove(&root, database);
+                }
+            }
+            let mode = was.map_or(if Form::is_secret(path) { 0o600 } else { 0o644 }, |was| {
                 was.st_mode & 0o7777
             });
             let owner = was.map(|was| (was.st_uid, was.st_gid));
@@ -146,6 +165,15 @@ pub fn merge(layers: &[PathBuf], root: &Path) -> Result<Merged, Error> {
         }
     }
     Ok(merged)
+}
+
+fn remove(root: &OwnedFd, path: &Path) -> io::Result<()> {
+    let (above, name) = (path.parent().unwrap_or(path), path.file_name().unwrap_or_default());
+    let folder = open(root, above, OFlags::RDONLY | OFlags::DIRECTORY, ResolveFlags::IN_ROOT)?;
+    match unlinkat(&folder, name, AtFlags::empty()) {
+        Ok(()) | Err(Errno::NOENT) => Ok(()),
+        Err(errno) => Err(errno.into()),
+    }
 }
 
 /// Writes `path` of `root` aside and renames: where there is no room for the new one, the old one stays.
@@ -253,7 +281,7 @@ fn unhex(text: &str) -> Option<Vec<u8>> {
 
 #[cfg(test)]
 mod tests {
-    use overboot_merge::{Delta, changes_path};
+    use overboot_merge::changes_path;
 
     use super::*;
 
@@ -343,9 +371,8 @@ mod tests {
 
     #[test]
     fn a_folder_that_hides_what_is_beneath_is_marked_so() {
-        if !rustix::process::getuid().is_root() {
-            assert!(std::env::var_os("CI").is_none(), "whiteouts need root");
-            eprintln!("skipped: whiteouts are device nodes, which only root can make");
+        // Whiteouts are device nodes.
+        if !overboot_testkit::require::root() {
             return;
         }
         let folder = tempfile::tempdir().unwrap();

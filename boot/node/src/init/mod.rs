@@ -1,5 +1,6 @@
 //! init: from a started kernel to a started root. Each part is a stage; [`run`] is their order.
 
+mod alternatives;
 pub mod databases;
 pub mod fetch;
 pub mod link;
