@@ -1,7 +1,6 @@
 //! The cpio program as the oracle, both ways, and archives that were tampered with.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
-#![allow(clippy::print_stderr, reason = "a skipped test says why")]
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -11,17 +10,8 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 
 use overboot_cpio::{Entry, Error, Reader, Writer, mode};
+use overboot_testkit::require;
 use proptest::prelude::*;
-
-/// Whether `cpio` is here; without it a test is skipped, except in CI.
-fn have_cpio() -> bool {
-    let have = Command::new("cpio").arg("--version").output().is_ok();
-    if !have {
-        eprintln!("skipped: the program cpio is not installed");
-        assert!(std::env::var_os("CI").is_none(), "CI must have cpio");
-    }
-    have
-}
 
 fn cpio(directory: &Path, args: &[&str], input: &[u8]) -> Vec<u8> {
     let mut child = Command::new("cpio")
@@ -59,7 +49,7 @@ fn archive() -> Vec<u8> {
 
 #[test]
 fn cpio_unpacks_what_we_write() {
-    if !have_cpio() {
+    if !require::program("cpio") {
         return;
     }
     let archive = archive();
@@ -88,7 +78,7 @@ fn cpio_unpacks_what_we_write() {
 
 #[test]
 fn device_numbers_and_owners_are_where_cpio_looks_for_them() {
-    if !have_cpio() {
+    if !require::program("cpio") {
         return;
     }
     let mut writer = Writer::new(Vec::new());
@@ -103,7 +93,7 @@ fn device_numbers_and_owners_are_where_cpio_looks_for_them() {
 
 #[test]
 fn we_read_what_cpio_writes() {
-    if !have_cpio() {
+    if !require::program("cpio") {
         return;
     }
     let root = tempfile::tempdir().unwrap();

@@ -17,18 +17,9 @@ fn curl(arguments: &[&str]) -> (u16, Value) {
     (status.parse().unwrap(), serde_json::from_str(body).unwrap_or(Value::Null))
 }
 
-fn have_curl() -> bool {
-    let here = Command::new("curl").arg("--version").output().is_ok();
-    if !here {
-        assert_ne!(std::env::var("CI").as_deref(), Ok("true"), "curl is missing");
-        eprintln!("skipped: curl is missing");
-    }
-    here
-}
-
 #[test]
 fn a_node_is_bootstrapped_and_found() {
-    if !have_curl() {
+    if !overboot_testkit::require::program("curl") {
         return;
     }
     let server = TestServer::start();

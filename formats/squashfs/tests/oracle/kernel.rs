@@ -5,10 +5,11 @@ use std::process::Command;
 
 use crate::scan::scan;
 use crate::tree::{
-    BLOCK, COMPRESSIONS, assert_same, entry, everything, image, is_root, noise, options,
-    seen_in_entries, text, zeros,
+    BLOCK, COMPRESSIONS, assert_same, entry, everything, image, noise, options, seen_in_entries,
+    text, zeros,
 };
 use overboot_squashfs::{Compression, Entry, Kind, Options};
+use overboot_testkit::require;
 
 /// An image mounted read-only until it is dropped.
 struct Mounted {
@@ -57,15 +58,12 @@ fn kernel_has(compression: Compression) -> bool {
         Compression::Lz4 => "CONFIG_SQUASHFS_LZ4",
     };
     let missing = config.contains("CONFIG_SQUASHFS") && !config.contains(&format!("{name}=y"));
-    if missing {
-        eprintln!("skipped: this kernel has no {name}");
-    }
-    !missing
+    require::met(!missing, &format!("needs a kernel with {name}"))
 }
 
 #[test]
 fn the_kernel_shows_what_was_written() {
-    if !is_root() {
+    if !require::root() {
         return;
     }
     for compression in COMPRESSIONS.into_iter().filter(|compression| kernel_has(*compression)) {
@@ -82,7 +80,7 @@ fn the_kernel_shows_what_was_written() {
 
 #[test]
 fn names_in_a_large_directory_are_found_and_others_are_not() {
-    if !is_root() {
+    if !require::root() {
         return;
     }
     // 30,000 names are about a megabyte of listing: over a hundred blocks in the index.
@@ -100,7 +98,7 @@ fn names_in_a_large_directory_are_found_and_others_are_not() {
 
 #[test]
 fn files_of_more_than_four_gib_and_their_holes_are_read() {
-    if !is_root() {
+    if !require::root() {
         return;
     }
     let size = (4 << 30) + 12_345;
@@ -125,7 +123,7 @@ fn blocks(path: &Path) -> u64 {
 
 #[test]
 fn every_block_size_mounts() {
-    if !is_root() {
+    if !require::root() {
         return;
     }
     for log in 12..=20 {

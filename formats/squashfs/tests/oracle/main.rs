@@ -1,6 +1,5 @@
 //! The writer and the reader against the kernel, unsquashfs and mksquashfs.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
-#![allow(clippy::print_stderr, reason = "a skipped test says why")]
 
 /// Blocks from an earlier image.
 mod cache;

@@ -5,10 +5,10 @@ use std::process::Command;
 
 use crate::scan::scan;
 use crate::tree::{
-    COMPRESSIONS, assert_same, everything, have_tool, image, is_root, options, seen_by_reader,
-    seen_in_entries,
+    COMPRESSIONS, assert_same, everything, image, options, seen_by_reader, seen_in_entries,
 };
 use overboot_squashfs::{Compression, Reader};
+use overboot_testkit::require;
 
 /// Runs a program and returns what it printed.
 fn run(command: &mut Command) -> String {
@@ -30,7 +30,7 @@ fn our_reader_reads_what_our_writer_wrote() {
 
 #[test]
 fn unsquashfs_unpacks_what_we_wrote() {
-    if !have_tool("unsquashfs") || !is_root() {
+    if !(require::program("unsquashfs") && require::root()) {
         return;
     }
     for compression in COMPRESSIONS {
@@ -53,7 +53,7 @@ fn unsquashfs_unpacks_what_we_wrote() {
 
 #[test]
 fn unsquashfs_reads_the_superblock_and_lists_as_we_do() {
-    if !have_tool("unsquashfs") {
+    if !require::program("unsquashfs") {
         return;
     }
     let directory = tempfile::tempdir().unwrap();
@@ -97,7 +97,7 @@ fn host_tree(root: &Path) {
 
 #[test]
 fn our_reader_reads_what_mksquashfs_wrote() {
-    if !have_tool("mksquashfs") {
+    if !require::program("mksquashfs") {
         return;
     }
     let directory = tempfile::tempdir().unwrap();
@@ -122,7 +122,7 @@ fn our_reader_reads_what_mksquashfs_wrote() {
 
 #[test]
 fn a_compressor_that_is_not_here_is_named() {
-    if !have_tool("mksquashfs") {
+    if !require::program("mksquashfs") {
         return;
     }
     let directory = tempfile::tempdir().unwrap();

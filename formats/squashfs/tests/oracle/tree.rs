@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 use std::io::{self, Cursor, Read, Seek};
 use std::num::NonZeroUsize;
-use std::process::Command;
 use std::sync::Arc;
 
 use overboot_squashfs::{Compression, Entry, FoundKind, Kind, Options, Reader, Source, write};
@@ -275,21 +274,4 @@ impl Source for Zeros {
 
 pub(crate) fn zeros(path: &str, size: u64, tail: &'static [u8]) -> Entry {
     entry(path, Kind::File(Arc::new(Zeros { size, tail })))
-}
-
-/// Whether this machine has what a test needs. Where not, the test is skipped, except in CI.
-pub(crate) fn have(what: &str, there: bool) -> bool {
-    if !there {
-        eprintln!("skipped: {what} is needed and not here");
-        assert!(std::env::var_os("CI").is_none(), "CI must have {what}");
-    }
-    there
-}
-
-pub(crate) fn have_tool(name: &str) -> bool {
-    have(name, Command::new(name).arg("-version").output().is_ok())
-}
-
-pub(crate) fn is_root() -> bool {
-    have("root", rustix::process::geteuid().is_root())
 }
