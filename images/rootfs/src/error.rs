@@ -97,6 +97,19 @@ pub enum Error {
         /// The end of what it printed.
         tail: String,
     },
+    /// Something took longer than it may.
+    #[error(
+        "{what} did not end within {limit} s and was ended; its last lines were:\n{}\n  help: `timeout = SECONDS` in the step gives it more time",
+        indent(.tail)
+    )]
+    Overtime {
+        /// What ran.
+        what: String,
+        /// The seconds that it had.
+        limit: u32,
+        /// The end of what it printed.
+        tail: String,
+    },
     /// A task of Ansible's failed.
     #[error("{place}: the task \"{task}\" failed:\n{}{help}", indent(.message))]
     Task {

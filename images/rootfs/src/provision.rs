@@ -11,6 +11,7 @@ use crate::error::Error;
 use crate::network::Network;
 use crate::root::{self, Attributes, Parents, Root};
 use crate::sandbox::Sandbox;
+use crate::sys::{self, Gathering};
 use crate::{Log, configure, run};
 
 /// Lays the host's folder `source` over the tree. Everything in it becomes root's; folders and whatever may be executed get
@@ -122,7 +123,7 @@ pub fn put(
 }
 
 /// Runs the host's file `script` inside the tree, by its own `#!` line, whatever its mode on this host, with the variables
-/// `env` besides the sandbox's, and in this network.
+/// `env` besides the sandbox's, in this network, for at most `limit` seconds.
 ///
 /// # Errors
 /// It cannot be read or run, or ends otherwise than with 0.
@@ -131,11 +132,13 @@ pub fn script(
     script: &Path,
     env: &BTreeMap<String, String>,
     network: Network<'_>,
+    limit: u32,
     epoch: u64,
     log: Log<'_>,
 ) -> Result<(), Error> {
     let contents = fs_err::read(script).map_err(Error::io("read", script))?;
-    let sandbox = Sandbox::new(root.path(), epoch).with_file("provision", contents);
+    let sandbox =
+        Sandbox::new(root.path(), epoch).with_file("provision", contents).with_limit(limit);
     let sandbox = network.around(sandbox);
     let sandbox =
         env.iter().fold(sandbox, |sandbox, (name, value)| sandbox.with_variable(name, value));
@@ -147,7 +150,8 @@ pub fn script(
 }
 
 /// Runs the host's file `script` on the host, in its own folder, with the tree's path as its argument and in `ROOT`: for what
-/// the tree's own programs cannot do. It may do anything that whoever builds may.
+/// the tree's own programs cannot do. It may do anything that whoever builds may, for at most `limit` seconds; what it mounts
+/// and what it leaves running ends with it.
 ///
 /// # Errors
 /// It cannot be run, or ends otherwise than with 0.
@@ -155,16 +159,19 @@ pub fn host_script(
     root: &Root,
     script: &Path,
     env: &BTreeMap<String, String>,
+    limit: u32,
     epoch: u64,
     log: Log<'_>,
 ) -> Result<(), Error> {
+    // Nothing of it outlives it, or us: it would write into a tree that is somebody else's by then.
     let mut command = Command::new(script);
+    sys::gather(&mut command, Gathering { network: true, limit: Some(limit), view: None });
     command.arg(root.path()).env("ROOT", root.path()).envs(env);
     command.env("SOURCE_DATE_EPOCH", epoch.to_string());
     if let Some(folder) = script.parent() {
         command.current_dir(folder);
     }
-    run::to_the_end(command, &script.display().to_string(), log).map(drop)
+    run::to_the_end(command, &script.display().to_string(), Some(limit), log).map(drop)
 }
 
 /// What is done about a unit of systemd.

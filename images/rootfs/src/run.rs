@@ -2,9 +2,11 @@
 
 use std::io::{BufRead, BufReader, Read};
 use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
 
 use crate::Log;
 use crate::error::Error;
+use crate::sys::TIME_IS_UP;
 
 /// What a program printed, standard output and standard error in the order that they came; its end, where it was long.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -16,7 +18,14 @@ const KEPT: usize = 64 << 10;
 /// How many lines an error shows.
 const SHOWN: usize = 15;
 
-pub(crate) fn to_the_end(mut command: Command, what: &str, log: Log<'_>) -> Result<Output, Error> {
+/// Runs a program of [`sys`](crate::sys), which ends it after `limit` seconds.
+pub(crate) fn to_the_end(
+    mut command: Command,
+    what: &str,
+    limit: Option<u32>,
+    log: Log<'_>,
+) -> Result<Output, Error> {
+    let begun = Instant::now();
     let program = command.get_program().to_string_lossy().into_owned();
     let failed = |source| Error::Sandbox { program: program.clone(), source };
     let (reader, writer) = std::io::pipe().map_err(failed)?;
@@ -51,5 +60,13 @@ pub(crate) fn to_the_end(mut command: Command, what: &str, log: Log<'_>) -> Resu
     }
     let lines: Vec<&str> = kept.lines().collect();
     let tail = lines[lines.len().saturating_sub(SHOWN)..].join("\n");
-    Err(Error::Failed { what: what.to_owned(), status: status.to_string(), tail })
+    let what = what.to_owned();
+    // A program may end with that number itself, but not after its time.
+    if let Some(limit) = limit
+        && status.code() == Some(TIME_IS_UP)
+        && begun.elapsed() >= Duration::from_secs(limit.into())
+    {
+        return Err(Error::Overtime { what, limit, tail });
+    }
+    Err(Error::Failed { what, status: status.to_string(), tail })
 }

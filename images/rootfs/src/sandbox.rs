@@ -3,7 +3,7 @@
 //!
 //! Namespaces for mounts, processes, host name, IPC and network (namespaces(7)); a `/dev` with eight nodes that no hardware
 //! is behind; `/run` and `/tmp` in memory; what `/proc` offers to change, read-only; only the capabilities that packages need.
-//! All of it ends with the process that asked for it, however that ends.
+//! All of it ends with the process that asked for it, however that ends, and what a program leaves running ends with the program.
 
 use std::ffi::{CString, OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::Error;
 use crate::run::{self, Output};
-use crate::sys::{Confinement, Make, Mount, confine};
+use crate::sys::{Confinement, Make, Mount, Parent, confine};
 
 /// A sandbox in a tree. It can be written down, for another process of ours to enter.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -26,6 +26,7 @@ pub struct Sandbox {
     scratch: Option<PathBuf>,
     network: bool,
     environment: Vec<(String, String)>,
+    limit: Option<u32>,
 }
 
 /// What a program inside gets as its environment, whatever the host's is.
@@ -40,9 +41,13 @@ const ENVIRONMENT: [(&str, &str); 7] = [
 ];
 
 /// What root inside may do, and no more (linux/capability.h): `CHOWN`, `DAC_OVERRIDE`, `FOWNER`, `FSETID`, `KILL`, `SETGID`,
-/// `SETUID`, `SETPCAP`, `NET_BIND_SERVICE`, `NET_RAW`, `SYS_CHROOT`, `AUDIT_WRITE`, `SETFCAP`: what packages need, as
-/// containers have long shown. No devices are made, nothing is mounted, and no file is opened but by its path.
-const ALLOWED: &[libc::c_ulong] = &[0, 1, 3, 4, 5, 6, 7, 8, 10, 13, 18, 29, 31];
+/// `SETUID`, `SETPCAP`, `SYS_CHROOT`, `AUDIT_WRITE`, `SETFCAP`: what packages need, as containers have long shown. No devices
+/// are made, nothing is mounted, and no file is opened but by its path.
+const ALLOWED: [libc::c_ulong; 11] = [0, 1, 3, 4, 5, 6, 7, 8, 18, 29, 31];
+
+/// And in a network of its own, where nobody else is: `NET_BIND_SERVICE`, `NET_RAW`. In the host's it would answer in the place of
+/// its services, and read and forge what others say.
+const ALLOWED_ALONE: [libc::c_ulong; 2] = [10, 13];
 
 /// Files of `/proc` that reach the host's kernel: read-only.
 const READ_ONLY: [&str; 5] = ["sys", "sysrq-trigger", "irq", "bus", "fs"];
@@ -78,6 +83,7 @@ impl Sandbox {
             scratch: None,
             network: false,
             environment,
+            limit: None,
         }
     }
 
@@ -116,6 +122,13 @@ impl Sandbox {
         self
     }
 
+    /// Ends the programs inside after that many seconds.
+    #[must_use]
+    pub fn with_limit(mut self, seconds: u32) -> Self {
+        self.limit = Some(seconds);
+        self
+    }
+
     /// Runs a program to its end; what it prints goes to `log`, line by line.
     ///
     /// # Errors
@@ -127,23 +140,23 @@ impl Sandbox {
         arguments: &[&str],
         log: crate::Log<'_>,
     ) -> Result<Output, Error> {
-        let mut command = self.command(OsStr::new(program));
+        let mut command = self.command(OsStr::new(program), Parent::Us);
         command.args(arguments);
-        run::to_the_end(command, what, log)
+        run::to_the_end(command, what, self.limit, log)
     }
 
     /// Becomes a program in the sandbox, with the standard input and output that this process has. Returns only when it cannot.
     #[must_use]
     pub fn become_program(&self, program: &OsStr, arguments: &[OsString]) -> Error {
-        let source = self.command(program).args(arguments).exec();
+        let source = self.command(program, Parent::Ours).args(arguments).exec();
         Error::Sandbox { program: program.to_string_lossy().into_owned(), source }
     }
 
-    fn command(&self, program: &OsStr) -> Command {
+    fn command(&self, program: &OsStr, parent: Parent) -> Command {
         let mut command = Command::new(program);
         command.env_clear().envs(ENVIRONMENT);
         command.envs(self.environment.iter().map(|(name, value)| (name, value)));
-        confine(&mut command, self.confinement());
+        confine(&mut command, self.confinement(), parent);
         command
     }
 
@@ -221,17 +234,21 @@ impl Sandbox {
                 .iter()
                 .flat_map(|name| read_only(&inside(&format!("proc/{name}"))))
                 .collect(),
-            allowed: ALLOWED,
+            allowed: match self.network {
+                true => ALLOWED.to_vec(),
+                false => [ALLOWED.as_slice(), &ALLOWED_ALONE].concat(),
+            },
+            limit: self.limit,
         }
     }
 }
 
-fn bind(source: CString, target: CString, flags: libc::c_ulong) -> Mount {
+pub(crate) fn bind(source: CString, target: CString, flags: libc::c_ulong) -> Mount {
     let flags = libc::MS_BIND | flags;
     Mount { source, target, kind: text(""), flags, data: text(""), optional: false }
 }
 
-fn remount(target: CString, flags: libc::c_ulong) -> Mount {
+pub(crate) fn remount(target: CString, flags: libc::c_ulong) -> Mount {
     let flags = libc::MS_REMOUNT | libc::MS_BIND | flags;
     Mount { source: text("none"), target, kind: text(""), flags, data: text(""), optional: false }
 }
@@ -242,13 +259,13 @@ fn read_only(path: &CString) -> [Mount; 2] {
     [bound, Mount { optional: true, ..remount(path.clone(), libc::MS_RDONLY) }]
 }
 
-fn memory(target: CString, flags: libc::c_ulong, data: &str) -> Mount {
+pub(crate) fn memory(target: CString, flags: libc::c_ulong, data: &str) -> Mount {
     let (source, kind) = (text("tmpfs"), text("tmpfs"));
     Mount { source, target, kind, flags, data: text(data), optional: false }
 }
 
 /// A path for the kernel. None of ours holds a NUL, which no path can.
-fn text(path: impl AsRef<Path>) -> CString {
+pub(crate) fn text(path: impl AsRef<Path>) -> CString {
     let bytes: Vec<u8> = AsRef::<OsStr>::as_ref(path.as_ref()).as_bytes().to_vec();
     CString::new(bytes).unwrap_or_default()
 }

@@ -1,16 +1,20 @@
 //! The system calls that rustix does not offer: namespaces and a fork between fork and exec.
 //!
-//! The only unsafe code of this crate. Everything here runs in a child that has just been forked and may therefore only do
+//! The only unsafe code of this crate, with that of [`first`], the first process of a namespace. Everything here runs in a child that has just been forked and may therefore only do
 //! what is safe in a signal handler: system calls on data that was made ready before.
 #![allow(
     unsafe_code,
     reason = "fork, unshare and prctl have no safe wrapper; each block says why it is sound"
 )]
 
+mod first;
+
 use std::ffi::{CStr, CString};
 use std::io;
 use std::os::unix::process::CommandExt;
 use std::process::Command;
+
+pub(crate) use first::TIME_IS_UP;
 
 /// A mount to make in the new namespace: made ready beforehand, since a forked child may not allocate.
 #[derive(Debug)]
@@ -61,33 +65,60 @@ pub(crate) struct Confinement {
     /// Made after `proc`.
     pub(crate) read_only: Vec<Mount>,
     /// The only capabilities that anything inside may ever have (capabilities(7)).
-    pub(crate) allowed: &'static [libc::c_ulong],
+    pub(crate) allowed: Vec<libc::c_ulong>,
+    /// The seconds after which everything inside is ended.
+    pub(crate) limit: Option<u32>,
+}
+
+/// A program of the host's and all that it starts, which ends with it.
+#[derive(Debug)]
+pub(crate) struct Gathering {
+    /// Does it have the host's network?
+    pub(crate) network: bool,
+    /// The seconds after which all of it is ended.
+    pub(crate) limit: Option<u32>,
+    /// What it sees otherwise than the host does.
+    pub(crate) view: Option<View>,
+}
+
+/// What a program of the host's sees otherwise than the host does.
+#[derive(Debug)]
+pub(crate) struct View {
+    /// In order.
+    pub(crate) mounts: Vec<Mount>,
+    /// In order, after `mounts`.
+    pub(crate) makes: Vec<Make>,
+    /// In order, after `makes`.
+    pub(crate) last: Vec<Mount>,
+    /// The folder that it is in: one that was entered before would lead back to what the mounts cover.
+    pub(crate) folder: CString,
+}
+
+/// Who waits for a program.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Parent {
+    /// This process, which starts it.
+    Us,
+    /// The one that started this process, which becomes the program.
+    Ours,
 }
 
 /// Makes `command` run confined.
-pub(crate) fn confine(command: &mut Command, confinement: Confinement) {
+pub(crate) fn confine(command: &mut Command, confinement: Confinement, parent: Parent) {
+    let parent = parent.number();
     // SAFETY: the closure only makes system calls on memory that it owns since before the fork; it neither allocates nor locks.
     unsafe {
-        command.pre_exec(move || confinement.enter());
+        command.pre_exec(move || confinement.enter(parent));
     }
 }
 
-/// Makes `command` the first process of a namespace for processes: whatever it leaves running ends with it, and it ends with the
-/// thread that waits for it. Without `network` there is none.
-pub(crate) fn gather(command: &mut Command, network: bool) {
-    let namespaces = libc::CLONE_NEWNS | libc::CLONE_NEWPID;
-    let namespaces = if network { namespaces } else { namespaces | libc::CLONE_NEWNET };
-    // SAFETY: the closure only makes system calls on constants; it neither allocates nor locks.
+/// Makes `command` run in a namespace for processes: whatever it leaves running ends with it, and it ends with the thread that waits
+/// for it. What it mounts, nobody else sees.
+pub(crate) fn gather(command: &mut Command, gathering: Gathering) {
+    let parent = Parent::Us.number();
+    // SAFETY: the closure only makes system calls on memory that it owns since before the fork; it neither allocates nor locks.
     unsafe {
-        command.pre_exec(move || {
-            die_with_parent()?;
-            libc::umask(0o022);
-            check(libc::unshare(namespaces))?;
-            mount(c"none", c"/", c"", libc::MS_REC | libc::MS_PRIVATE, c"")?;
-            first_process()?;
-            let flags = libc::MS_NOSUID | libc::MS_NOEXEC | libc::MS_NODEV;
-            mount(c"proc", c"/proc", c"proc", flags, c"")
-        });
+        command.pre_exec(move || gathering.enter(parent));
     }
 }
 
@@ -99,9 +130,57 @@ pub(crate) fn own_mount_namespace() -> io::Result<()> {
     mount(c"none", c"/", c"", libc::MS_REC | libc::MS_PRIVATE, c"")
 }
 
-impl Confinement {
+impl Parent {
+    fn number(self) -> Option<libc::pid_t> {
+        match self {
+            Self::Us => std::process::id().try_into().ok(),
+            // That one may be gone before it can be asked for, and nobody knows what its number was.
+            Self::Ours => None,
+        }
+    }
+}
+
+impl Gathering {
+    fn enter(&self, parent: Option<libc::pid_t>) -> io::Result<()> {
+        first::die_with(parent)?;
+        let network = if self.network { 0 } else { libc::CLONE_NEWNET };
+        // SAFETY: these take numbers and touch no memory.
+        unsafe {
+            libc::umask(0o022);
+            check(libc::unshare(libc::CLONE_NEWNS | libc::CLONE_NEWPID | network))?;
+        }
+        mount(c"none", c"/", c"", libc::MS_REC | libc::MS_PRIVATE, c"")?;
+        if let Some(view) = &self.view {
+            view.enter()?;
+        }
+        first::become_first()?;
+        let flags = libc::MS_NOSUID | libc::MS_NOEXEC | libc::MS_NODEV;
+        mount(c"proc", c"/proc", c"proc", flags, c"")?;
+        first::go_on_as_program(self.limit)?;
+        close_files();
+        Ok(())
+    }
+}
+
+impl View {
     fn enter(&self) -> io::Result<()> {
-        die_with_parent()?;
+        for one in &self.mounts {
+            one.make()?;
+        }
+        for one in &self.makes {
+            one.make()?;
+        }
+        for one in &self.last {
+            one.make()?;
+        }
+        // SAFETY: the pointer is a string that lives on.
+        check(unsafe { libc::chdir(self.folder.as_ptr()) })
+    }
+}
+
+impl Confinement {
+    fn enter(&self, parent: Option<libc::pid_t>) -> io::Result<()> {
+        first::die_with(parent)?;
         // SAFETY: these take numbers and touch no memory.
         unsafe {
             libc::setsid();
@@ -121,7 +200,7 @@ impl Confinement {
         let name = self.host_name.as_bytes();
         // SAFETY: the pointer and the length describe `name`, which lives on.
         check(unsafe { libc::sethostname(name.as_ptr().cast(), name.len()) })?;
-        first_process()?;
+        first::become_first()?;
         self.proc.make()?;
         for one in &self.read_only {
             one.make()?;
@@ -135,6 +214,10 @@ impl Confinement {
             }
             check(libc::umount2(dot, libc::MNT_DETACH))?;
             check(libc::chdir(c"/".as_ptr()))?;
+        }
+        first::go_on_as_program(self.limit)?;
+        // SAFETY: these take numbers.
+        unsafe {
             libc::prctl(libc::PR_CAP_AMBIENT, libc::PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0);
             for capability in (0..=63).filter(|number| !self.allowed.contains(number)) {
                 let dropped = check(libc::prctl(libc::PR_CAPBSET_DROP, capability, 0, 0, 0));
@@ -145,10 +228,8 @@ impl Confinement {
                     return Err(error);
                 }
             }
-            // Whatever we were started with, open files of the host are none of the program's business.
-            let close = libc::CLOSE_RANGE_CLOEXEC as libc::c_uint;
-            libc::syscall(libc::SYS_close_range, 3, libc::c_uint::MAX, close);
         }
+        close_files();
         Ok(())
     }
 }
@@ -205,40 +286,11 @@ fn mount(
     })
 }
 
-/// When whoever started us dies, so do we: nothing of a sandbox outlives a build that was killed.
-fn die_with_parent() -> io::Result<()> {
-    // SAFETY: takes numbers.
-    check(unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL, 0, 0, 0) })
-}
-
-/// Goes on as the first process of the namespace for processes that was unshared: it begins with the next child.
-fn first_process() -> io::Result<()> {
-    // SAFETY: the child goes on with system calls alone, as the caller does.
-    match unsafe { libc::fork() } {
-        -1 => return Err(io::Error::last_os_error()),
-        0 => {}
-        child => wait_and_exit(child),
-    }
-    die_with_parent()
-}
-
-/// Waits for the sandbox's first process and ends as it ended.
-fn wait_and_exit(child: libc::pid_t) -> ! {
-    // SAFETY: closes what would keep the caller waiting for us to become the program; waits; leaves without running
-    // anything of the copied process.
-    unsafe {
-        libc::syscall(libc::SYS_close_range, 3, libc::c_uint::MAX, 0);
-        let mut status = 0;
-        while libc::waitpid(child, &raw mut status, 0) == -1 {
-            if io::Error::last_os_error().kind() != io::ErrorKind::Interrupted {
-                libc::_exit(125);
-            }
-        }
-        if libc::WIFEXITED(status) {
-            libc::_exit(libc::WEXITSTATUS(status));
-        }
-        libc::_exit(128 + libc::WTERMSIG(status));
-    }
+/// Whatever we were started with, open files of the host are none of the program's business.
+fn close_files() {
+    let close = libc::CLOSE_RANGE_CLOEXEC as libc::c_uint;
+    // SAFETY: takes numbers; the files are closed when the program begins.
+    unsafe { libc::syscall(libc::SYS_close_range, 3, libc::c_uint::MAX, close) };
 }
 
 fn check(result: libc::c_int) -> io::Result<()> {

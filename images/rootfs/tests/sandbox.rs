@@ -53,7 +53,7 @@ fn a_script_runs_and_sees_only_the_tree() {
         run(tree.path(), "echo $SOURCE_DATE_EPOCH; ls /; cat /proc/1/comm; ls /proc/self/fd")
             .unwrap();
     assert!(said.starts_with("0\nbin\ndev\n"), "{said}");
-    assert!(said.contains("\nsh\n"), "process 1 is the script itself: {said}");
+    assert!(said.contains("\ninit\n"), "process 1 is ours: {said}");
     assert!(!said.contains("\n10\n"), "no open file of the host: {said}");
 }
 
@@ -73,6 +73,74 @@ fn what_reaches_beyond_the_tree_is_refused() {
     }
     // And no device node that a package may have brought opens anything.
     run(tree.path(), "echo fine > /dev/null").unwrap();
+}
+
+#[test]
+fn the_first_process_is_ours_and_nobody_inside_reaches_it() {
+    let Some(tree) = tree() else { return };
+    // It has a copy of the builder's memory and environment.
+    for script in ["cat /proc/1/environ", "cat /proc/1/maps", "ls /proc/1/cwd/", "ls /proc/1/root/"]
+    {
+        let refused = run(tree.path(), &format!("{script} || exit 7"));
+        assert!(refused.as_ref().is_err_and(|said| said.contains('7')), "{script}: {refused:?}");
+    }
+    let said = run(tree.path(), "kill -9 1; kill -15 1; echo still here").unwrap();
+    assert!(said.contains("still here"), "{said}");
+    // What lost its parent is taken in, and nobody waits for it but the first process.
+    let sandbox = Sandbox::new(tree.path(), 0).with_limit(60);
+    let orphan = "(sh -c 'echo $$ > /tmp/number' &); until [ -s /tmp/number ]; do :; done; \
+                  read number < /tmp/number; while [ -e /proc/$number ]; do :; done";
+    sandbox.run("a script", "/bin/sh", &["-c", orphan], &|_| {}).unwrap();
+}
+
+#[test]
+fn what_a_script_leaves_running_ends_with_it() {
+    let Some(tree) = tree() else { return };
+    let left = "(while :; do echo x >> /root/left; done) > /dev/null 2>&1 < /dev/null & \
+                until [ -s /root/left ]; do :; done; exit 4";
+    let said = run(tree.path(), left).unwrap_err();
+    assert!(said.contains("exit status: 4"), "how the script ended is told: {said}");
+    let length = || std::fs::metadata(tree.path().join("root/left")).unwrap().len();
+    let before = length();
+    // Anything that ran would have had a hundred turns.
+    run(tree.path(), "i=0; while [ $i -lt 100 ]; do i=$((i + 1)); cat /dev/null; done").unwrap();
+    assert_eq!(length(), before);
+}
+
+#[test]
+fn a_script_that_does_not_end_is_ended() {
+    let Some(tree) = tree() else { return };
+    let sandbox = Sandbox::new(tree.path(), 0).with_limit(1);
+    let run = |script: &str| {
+        let ran = sandbox.run("a script", "/bin/sh", &["-c", script], &|_| {});
+        ran.map(|output| output.0).map_err(|error| error.to_string())
+    };
+    for script in [
+        "echo begun; while :; do :; done",
+        "trap '' TERM INT ALRM; (while :; do :; done) & while :; do :; done",
+    ] {
+        let said = run(script).unwrap_err();
+        assert!(said.contains("did not end within 1 s") && said.contains("timeout"), "{said}");
+    }
+    // The number by which that is told is anybody's.
+    assert!(run("exit 124").unwrap_err().contains("exit status: 124"));
+    assert_eq!(run("echo fine").unwrap(), "fine\n");
+}
+
+#[test]
+fn in_the_hosts_network_nobody_speaks_for_the_host() {
+    let Some(tree) = tree() else { return };
+    let capabilities = |network: bool| {
+        let sandbox = Sandbox::new(tree.path(), 0).with_network(network);
+        let said = sandbox.run("cat", "/bin/cat", &["/proc/self/status"], &|_| {}).unwrap().0;
+        let line = said.lines().find_map(|line| line.strip_prefix("CapBnd:\t")).unwrap().to_owned();
+        u64::from_str_radix(&line, 16).unwrap()
+    };
+    // Of linux/capability.h: NET_BIND_SERVICE, NET_ADMIN, NET_RAW.
+    let of_the_network = 1 << 10 | 1 << 12 | 1 << 13;
+    assert_eq!(capabilities(true) & of_the_network, 0);
+    assert_eq!(capabilities(false) & of_the_network, 1 << 10 | 1 << 13);
+    assert_eq!(capabilities(true) | 1 << 10 | 1 << 13, capabilities(false));
 }
 
 #[test]

@@ -1,13 +1,14 @@
 //! Roles and playbooks, by the real Ansible, on a small base from the real archive.
 
 use std::fs;
-use std::process::Command;
+use std::process::{Command, Stdio};
+use std::time::Duration;
 
 use overboot_testkit::archive::{Server, Tree};
 use overboot_testkit::program::run;
-use overboot_testkit::{images, require};
+use overboot_testkit::{deadline, images, require};
 
-use crate::project::{Project, failed, folder};
+use crate::project::{Project, failed, folder, is_running};
 
 /// A role as on-imagebuilder had it, with all that it may have.
 const ROLE: [(&str, &str); 6] = [
@@ -225,4 +226,39 @@ ansible = { role = "roles/reaching", extra-vars = { from = "@URL@/dists/x" } }
     project.succeed(&["build", "overlay/reaching"]);
     assert_eq!(text(&project, "overlay/reaching", "etc/fetched"), "fetched\n");
     assert!(!listing(&project, "overlay/reaching").contains("resolv.conf"));
+}
+
+#[test]
+fn a_play_ends_with_the_build() {
+    let more = r#"
+[overlay.slow]
+base = "base"
+[[overlay.slow.provision]]
+ansible = { role = "roles/slow" }
+"#;
+    // Found by what nobody else waits for.
+    let slow = format!("sleep 1{:08}", std::process::id());
+    let task = format!("- shell: echo x > /etc/left; {slow}\n");
+    let Some((_folder, project)) = project(more, &[("roles/slow/tasks/main.yml", &task)]) else {
+        return;
+    };
+    let mut build = project.overboot(["build", "overlay/slow"]);
+    let mut build = build.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    deadline::eventually("the task runs", Duration::from_secs(600), || {
+        assert!(build.try_wait().unwrap().is_none(), "it waits for its task");
+        is_running(&slow)
+    });
+    build.kill().unwrap();
+    build.wait().unwrap();
+    let ours = project.folder.join(".overboot/scratch").display().to_string();
+    deadline::eventually("all of it has ended", Duration::from_secs(60), || {
+        !is_running(&slow) && !is_running(&ours)
+    });
+    project.assert_let_go();
+    let task = "- copy: content=made dest=/etc/made\n";
+    fs::write(project.folder.join("roles/slow/tasks/main.yml"), task).unwrap();
+    project.succeed(&["build", "overlay/slow"]);
+    let listed = listing(&project, "overlay/slow");
+    assert!(listed.contains("/etc/made") && !listed.contains("/etc/left"), "{listed}");
+    project.assert_clean();
 }

@@ -6,6 +6,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::project::Project;
+use crate::provisioners;
 use crate::small::{self, Small};
 
 /// Moments of one build, spread evenly.
@@ -65,6 +66,47 @@ fn killed_while_it_changes_what_is_there_everything_stays_usable() {
     project.succeed(&["build"]);
     project.succeed(&["verify"]);
     project.assert_clean();
+}
+
+#[test]
+fn a_host_script_ends_with_the_build() {
+    if !small::possible() {
+        return;
+    }
+    let small = provisioners::with(
+        r#"
+[base.hosted]
+[[base.hosted.provision]]
+packages = ["greeter"]
+[[base.hosted.provision]]
+host-script = "outside.sh"
+"#,
+    );
+    let project = &small.project;
+    // Whatever it starts, by whatever way, writes into the tree; its folder is the tree, which shows whether it is there.
+    let script = "#!/bin/sh\nproject=$PWD\ncd \"$ROOT\"\n[ ! -e \"$project/slow\" ] || {\n\
+                  (while :; do echo x >> etc/left; done) &\n\
+                  setsid -f sh -c 'while :; do echo x >> etc/left; done' > /dev/null 2>&1 < /dev/null\n\
+                  until [ -s etc/left ]; do :; done\necho > \"$project/begun\"\nwait\n}\necho made > etc/hosted\n";
+    provisioners::put(&small, "outside.sh", 0o755, script.as_bytes());
+    let (slow, begun) = (project.folder.join("slow"), project.folder.join("begun"));
+    project.succeed(&["build", "base/hosted"]);
+    let images = project.images();
+    for within_what_was_left in [false, true] {
+        start_over(project);
+        fs::write(&slow, "").unwrap();
+        let mut build = project.overboot(["build", "base/hosted"]);
+        let build = build.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+        assert!(kill_when(build, || begun.exists()), "it waits for its end");
+        fs::remove_file(&begun).unwrap();
+        if !within_what_was_left {
+            project.assert_let_go();
+        }
+        fs::remove_file(&slow).unwrap();
+        project.succeed(&["build", "base/hosted"]);
+        assert_eq!(project.images(), images);
+        project.assert_clean();
+    }
 }
 
 /// Nothing is built, and nothing is fetched; the lock stays.

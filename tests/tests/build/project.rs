@@ -178,6 +178,15 @@ impl Project {
     }
 }
 
+/// Is there a process with these words in its command line?
+pub fn is_running(words: &str) -> bool {
+    let words = words.replace(' ', "\0");
+    names(Path::new("/proc")).iter().any(|process| {
+        let line = fs::read(process.join("cmdline")).unwrap_or_default();
+        String::from_utf8_lossy(&line).contains(&words)
+    })
+}
+
 /// It ended well; what it printed on standard output.
 #[track_caller]
 pub fn succeeded(output: &Output) -> String {

@@ -21,6 +21,7 @@ use crate::error::Error;
 use crate::network::Network;
 use crate::root::Root;
 use crate::sandbox::Sandbox;
+use crate::sys::Gathering;
 use crate::{Log, configure, provision, run, sys};
 
 pub use python::prepare as prepare_python;
@@ -51,6 +52,8 @@ pub struct Play<'a> {
     pub reads: &'a [PathBuf],
     /// The network that it has.
     pub network: Network<'a>,
+    /// The seconds after which it is ended.
+    pub limit: u32,
 }
 
 /// What it is done with.
@@ -106,7 +109,8 @@ pub fn ansible(
     let place = Place::make(root, play, means, epoch)?;
     let mut command = place.command(play, epoch)?;
     let network = play.network;
-    sys::gather(&mut command, network.is_host());
+    let gathering = Gathering { network: network.is_host(), limit: Some(play.limit), view: None };
+    sys::gather(&mut command, gathering);
     if let Some((name, value)) = network.variables() {
         command.env(name, value);
     }
@@ -115,7 +119,9 @@ pub fn ansible(
     let what = format!("ansible {}", play.path.display());
     let ran = network.during(root, || {
         configure::without_starting_services(root, || {
-            Ok(run::to_the_end(command, &what, &|line| log(&shown(line))))
+            Ok(run::to_the_end(command, &what, Some(play.limit), &|line| {
+                log(&shown(line));
+            }))
         })
     })?;
     let told = told::read(&place.told());
