@@ -1,6 +1,9 @@
 //! Maintainer scripts, by the tree's own programs in the sandbox.
 
+use std::path::Path;
+
 use overboot_debian::deb::Deb;
+use rustix::fs::FileType;
 
 use crate::Log;
 use crate::dpkg::{FOLDER, status};
@@ -15,7 +18,10 @@ const TEMPORARY: &str = "var/lib/dpkg/tmp.ci";
 /// A policy that no service is started (`invoke-rc.d`'s policy-rc.d interface: 101, "action forbidden").
 const POLICY: &str = "usr/sbin/policy-rc.d";
 
-const FORBIDDEN: &[u8] = b"#!/bin/sh\nexit 101\n";
+/// Ours says whose it is. An image may have one of its own that forbids everything, too, and that one stays; a copy of ours that
+/// was put back meanwhile is ours.
+const FORBIDDEN: &[u8] =
+    b"#!/bin/sh\n# Of overboot, for as long as it builds this image: no service is started.\nexit 101\n";
 
 /// Runs the preinst scripts of packages that have one (Debian Policy 6.5: `preinst install`).
 pub(crate) fn preinst(
@@ -75,16 +81,18 @@ pub(crate) fn without_starting_services<T>(
     root: &Root,
     work: impl FnOnce() -> Result<T, Error>,
 ) -> Result<T, Error> {
-    let ours = !root.exists(POLICY);
-    if ours {
+    if root.kind(Path::new(POLICY)).is_none() {
         root.write(POLICY, 0o755, FORBIDDEN)?;
     }
-    let done = work();
+    // A tree in which this failed is not used.
+    let done = work()?;
     // What was put in its place meanwhile is somebody else's.
-    if ours && root.exists(POLICY) && root.read(POLICY)? == FORBIDDEN {
+    if root.kind(Path::new(POLICY)) == Some(FileType::RegularFile)
+        && root.read(POLICY)? == FORBIDDEN
+    {
         root.remove(POLICY)?;
     }
-    done
+    Ok(done)
 }
 
 /// Is everybody installed?
@@ -95,4 +103,39 @@ pub(crate) fn check(root: &Root) -> Result<(), Error> {
         .map(|package| format!("{} ({})", package.name, package.status))
         .collect();
     if rest.is_empty() { Ok(()) } else { Err(Error::Unconfigured(rest)) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_policy_that_is_not_ours_stays() {
+        let folder = tempfile::tempdir().unwrap();
+        let root = Root::create(folder.path()).unwrap();
+        let others = b"#!/bin/sh\nexit 101\n";
+        let during = |work: &dyn Fn()| {
+            without_starting_services(&root, || {
+                work();
+                Ok(())
+            })
+            .unwrap();
+        };
+        // It comes while something is done, in the place of ours, or was there before.
+        during(&|| {
+            assert_eq!(root.read(POLICY).unwrap(), FORBIDDEN);
+            root.write(POLICY, 0o755, others).unwrap();
+        });
+        assert_eq!(root.read(POLICY).unwrap(), others);
+        during(&|| assert_eq!(root.read(POLICY).unwrap(), others));
+        assert_eq!(root.read(POLICY).unwrap(), others);
+        root.remove(POLICY).unwrap();
+        // Ours goes, though it was put aside and back.
+        during(&|| {
+            let ours = root.read(POLICY).unwrap();
+            root.remove(POLICY).unwrap();
+            root.write(POLICY, 0o755, &ours).unwrap();
+        });
+        assert!(!root.exists(POLICY));
+    }
 }
