@@ -128,8 +128,12 @@ mod tests {
             names: vec![name.to_owned().into()],
             exclude: vec![format!("no-{name}").into()],
         };
-        let script =
-            Script { path: PathBuf::from("s").into(), env: BTreeMap::new(), network: false };
+        let script = Script {
+            path: PathBuf::from("s").into(),
+            env: BTreeMap::new(),
+            network: false,
+            timeout: 1,
+        };
         let provision = [packages("a"), packages("b"), Provisioner::Script(script), packages("c")];
         let (found, wanted) = transactions(&provision, true);
         assert!(matches!(

@@ -345,6 +345,9 @@ pub(crate) struct Provisioner {
     /// image is another one when that has changed.
     #[schemars(with = "Option<bool>")]
     pub(crate) network: Option<Spanned<bool>>,
+    /// With `script`, `host-script` or `ansible`: the seconds after which it is ended, and the build with it; 3600, when left out.
+    #[schemars(with = "Option<u32>")]
+    pub(crate) timeout: Option<Spanned<i64>>,
     /// With `script` or `host-script`: variables of its environment.
     #[serde(default)]
     #[schemars(with = "BTreeMap<String, String>")]

@@ -124,6 +124,9 @@ pub struct Script {
     pub env: BTreeMap<String, String>,
     /// May it use the building machine's network?
     pub network: bool,
+    /// The seconds after which it is ended. What it makes does not depend on them.
+    #[serde(skip)]
+    pub timeout: u32,
 }
 
 /// A role or playbook of Ansible's.
@@ -139,6 +142,9 @@ pub struct Ansible {
     pub reads: Vec<Placed<PathBuf>>,
     /// May it use the building machine's network?
     pub network: bool,
+    /// The seconds after which it is ended. What it makes does not depend on them.
+    #[serde(skip)]
+    pub timeout: u32,
 }
 
 /// What Ansible runs.

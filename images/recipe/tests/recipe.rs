@@ -338,6 +338,18 @@ fn a_role_that_is_none_is_pointed_at() {
 }
 
 #[test]
+fn a_step_that_runs_something_may_have_a_time() {
+    let said = |text: &str| step(text, &["x.sh"]).unwrap_err();
+    insta::assert_snapshot!(said("packages = [\"x1\"]\ntimeout = 60"));
+    insta::assert_snapshot!(said("script = \"x.sh\"\ntimeout = 0"));
+    for (text, seconds) in [("", 3600), ("timeout = 60", 60)] {
+        let recipe = step(&format!("script = \"x.sh\"\n{text}"), &["x.sh"]).unwrap();
+        let Provisioner::Script(script) = &recipe.bases["base"].provision[0] else { panic!() };
+        assert_eq!(script.timeout, seconds);
+    }
+}
+
+#[test]
 fn container_images_are_named_so_that_they_can_be_found() {
     let files = "files = \"provision/base\"";
     insta::assert_snapshot!(refused(files, "container = \"debian\""));

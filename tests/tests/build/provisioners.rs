@@ -307,3 +307,41 @@ fn another_architecture_is_locked_and_planned_and_not_built() {
     assert!(said.contains("arm64"), "{said}");
     assert!(!Path::new(&small.project.folder.join("overboot.lock")).exists());
 }
+
+#[test]
+fn a_step_has_its_time() {
+    if !possible() {
+        return;
+    }
+    let small = with(
+        r#"
+[overlay.endless]
+base = "base"
+[[overlay.endless.provision]]
+script = "endless.sh"
+timeout = 1
+
+[overlay.outside]
+base = "base"
+[[overlay.outside.provision]]
+host-script = "endless.sh"
+timeout = 1
+"#,
+    );
+    let endless = b"#!/bin/sh\ntrap '' TERM INT\n(while :; do :; done) &\necho it began\nwait\n";
+    put(&small, "endless.sh", 0o755, endless);
+    for overlay in ["overlay/endless", "overlay/outside"] {
+        let said = small.project.fail(&["build", overlay]);
+        for word in ["overboot.toml:", "did not end within 1 s", "it began", "timeout = SECONDS"] {
+            assert!(said.contains(word), "{word}: {said}");
+        }
+        small.project.assert_clean();
+    }
+    // It is no input: nothing is made otherwise in more time.
+    put(&small, "endless.sh", 0o755, b"#!/bin/sh\n");
+    small.project.succeed(&["build", "overlay/endless"]);
+    let path = small.project.folder.join("overboot.toml");
+    let recipe = fs::read_to_string(&path).unwrap();
+    small.project.write_recipe(&recipe.replace("timeout = 1\n", "timeout = 90\n"));
+    assert!(!small.project.succeed(&["plan", "overlay/endless"]).contains("build:"));
+}

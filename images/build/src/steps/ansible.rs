@@ -5,7 +5,6 @@ use std::path::PathBuf;
 use overboot_recipe::{Ansible, Placed, Play};
 use overboot_rootfs::{Root, ansible};
 
-use super::provision::LIMIT;
 use super::tree;
 use crate::ansible::{ENTER, PYTHON};
 use crate::error::Error;
@@ -33,7 +32,7 @@ pub(super) fn run(
         extra_vars: &step.extra_vars,
         reads: &Placed::values(&step.reads),
         network: context.network(step.network),
-        limit: LIMIT,
+        limit: step.timeout,
     };
     let scratch =
         context.project.scratch().join(format!("ansible-{}", target.to_string().replace('/', "-")));

@@ -11,9 +11,6 @@ use crate::execute::Context;
 use crate::plan::Target;
 use crate::transactions::{Transaction, starts_from_packages, transactions};
 
-/// The seconds that a step has which the recipe gives none.
-pub(super) const LIMIT: u32 = 3600;
-
 /// Carries out all steps of an image, in order.
 pub(super) fn all(
     context: &Context<'_>,
@@ -70,14 +67,15 @@ fn one(
             log(&format!("script {}", script.path.display()));
             let path = context.project.folder().join(&*script.path);
             let network = context.network(script.network);
-            let ran = provision::script(root, &path, &script.env, network, LIMIT, epoch, &log);
+            let ran =
+                provision::script(root, &path, &script.env, network, script.timeout, epoch, &log);
             ran.map_err(Error::from).map_err(at(script.path.place))?;
             context.unchanged(&script.path)?;
         }
         Transaction::HostScript(script) => {
             log(&format!("host-script {}", script.path.display()));
             let path = context.project.folder().join(&*script.path);
-            let ran = provision::host_script(root, &path, &script.env, LIMIT, epoch, &log);
+            let ran = provision::host_script(root, &path, &script.env, script.timeout, epoch, &log);
             ran.map_err(Error::from).map_err(at(script.path.place))?;
             context.unchanged(&script.path)?;
         }

@@ -41,7 +41,7 @@ impl Check<'_> {
     pub(super) fn ansible(
         &mut self,
         given: &manifest::Ansible,
-        network: bool,
+        (network, timeout): (bool, u32),
         span: Range<usize>,
     ) -> Option<Ansible> {
         let (play, mut reads) = match (&given.role, &given.playbook) {
@@ -77,7 +77,7 @@ impl Check<'_> {
             }
             extra_vars.insert(name.as_ref().clone(), self.value(value.as_ref(), &value.span()));
         }
-        Some(Ansible { play, vars, extra_vars, reads: outermost(reads), network })
+        Some(Ansible { play, vars, extra_vars, reads: outermost(reads), network, timeout })
     }
 
     /// The folder of a role.

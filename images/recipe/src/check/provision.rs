@@ -14,6 +14,12 @@ use crate::place::Placed;
 use crate::provisioner::{Deb, Provisioner, Script, Sudo, Systemd, User};
 use crate::recipe::Slot;
 
+/// The seconds that a step has which gives none: more than any driver takes to compile.
+const TIMEOUT: u32 = 3600;
+
+/// Those that it may give: up to a week.
+const SECONDS: std::ops::RangeInclusive<u32> = 1..=604_800;
+
 impl Check<'_> {
     /// The steps that are taken on this architecture.
     pub(super) fn provision(
@@ -43,7 +49,7 @@ impl Check<'_> {
         let given = step.as_ref();
         let mut kinds = Vec::new();
         let (mut excludes, mut takes_env) = (false, false);
-        let (mut takes_to, mut networks) = (false, false);
+        let (mut takes_to, mut networks, mut runs) = (false, false, false);
         if let Some(packages) = &given.packages {
             let names = packages.iter().map(|one| self.package(one)).collect();
             kinds.push(Provisioner::Packages { names, exclude: self.excluded(given) });
@@ -62,11 +68,11 @@ impl Check<'_> {
         }
         if let Some(script) = &given.script {
             kinds.push(Provisioner::Script(self.script(script, given)));
-            (takes_env, networks) = (true, true);
+            (takes_env, networks, runs) = (true, true, true);
         }
         if let Some(script) = &given.host_script {
             kinds.push(Provisioner::HostScript(self.script(script, given)));
-            takes_env = true;
+            (takes_env, runs) = (true, true);
         }
         if let Some(container) = &given.container {
             kinds.push(Provisioner::Container(self.container(container)?));
@@ -91,9 +97,9 @@ impl Check<'_> {
             kinds.push(Provisioner::Systemd(self.systemd(systemd)));
         }
         if let Some(ansible) = &given.ansible {
-            let network = network(given);
-            kinds.push(Provisioner::Ansible(self.ansible(ansible, network, step.span())?));
-            networks = true;
+            let means = (network(given), self.timeout(given));
+            kinds.push(Provisioner::Ansible(self.ansible(ansible, means, step.span())?));
+            (networks, runs) = (true, true);
         }
         if kinds.len() != 1 {
             self.wrong(
@@ -118,6 +124,11 @@ impl Check<'_> {
         if let (false, Some(network)) = (networks, &given.network) {
             let message = "this step has no use for the network".to_owned();
             self.wrong(network.span(), message, "write `network` with `script` or `ansible`");
+        }
+        if let (false, Some(timeout)) = (runs, &given.timeout) {
+            let message = "this step runs nothing that could go on for ever".to_owned();
+            let help = "write `timeout` with `script`, `host-script` or `ansible`";
+            self.wrong(timeout.span(), message, help);
         }
         kinds.pop()
     }
@@ -257,7 +268,21 @@ impl Check<'_> {
             }
             env.insert(name.as_ref().clone(), self.text(value).value);
         }
-        Script { path: self.file(path, false), env, network: network(given) }
+        let timeout = self.timeout(given);
+        Script { path: self.file(path, false), env, network: network(given), timeout }
+    }
+
+    /// The seconds that a step has.
+    fn timeout(&mut self, given: &manifest::Provisioner) -> u32 {
+        let Some(written) = &given.timeout else { return TIMEOUT };
+        let seconds =
+            u32::try_from(*written.as_ref()).ok().filter(|seconds| SECONDS.contains(seconds));
+        if seconds.is_none() {
+            let message = format!("{} is no time for a step", written.as_ref());
+            let help = format!("write seconds, from {} to {}", SECONDS.start(), SECONDS.end());
+            self.wrong(written.span(), message, help);
+        }
+        seconds.unwrap_or(TIMEOUT)
     }
 
     fn user(&mut self, user: &manifest::User) -> User {
