@@ -28,7 +28,7 @@ pub(crate) struct Args {
 
 pub(crate) fn run(global: &Global, args: &Args, printer: &Printer) -> Result<ExitCode> {
     let begun = Instant::now();
-    let (project, recipe) = project::open_with(global, args.registry.options()?)?;
+    let (project, recipe) = project::open_with(global, args.registry.options()?, printer)?;
     // Before the lock is read: another build may be about to make another one.
     let occupied = project.occupy()?;
     let lock = project::lock(&occupied, &recipe, printer)?;

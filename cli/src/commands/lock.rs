@@ -21,7 +21,7 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(global: &Global, args: &Args, printer: &Printer) -> Result<ExitCode> {
-    let (project, recipe) = project::open_with(global, args.registry.options()?)?;
+    let (project, recipe) = project::open_with(global, args.registry.options()?, printer)?;
     let occupied = project.occupy()?;
     let before = Lock::load(project.folder())?;
     let lock = if args.update {

@@ -27,7 +27,7 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(global: &Global, args: &Args, printer: &Printer) -> Result<ExitCode> {
-    let (project, recipe) = project::open_with(global, args.registry.options()?)?;
+    let (project, recipe) = project::open_with(global, args.registry.options()?, printer)?;
     let lock = project::lock_to_read(&project, &recipe, printer)?;
     let goal = Goal { targets: &args.targets, keep_overlays: args.keep_overlays };
     let (plan, _) = prepare(&project, &recipe, &lock, project::NODE, goal)?;

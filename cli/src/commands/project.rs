@@ -17,14 +17,23 @@ pub(crate) const NODE: &[u8] = include_bytes!(env!("OVERBOOT_NODE"));
 
 /// Finds and reads the project.
 pub(crate) fn open(global: &Global) -> Result<(Project, Recipe)> {
-    open_with(global, overboot_registry::Options::default())
+    read(global, overboot_registry::Options::default())
 }
 
-/// The same, for those who may have to fetch container images.
+/// The same, for those who carry the recipe out: they may have to fetch container images, and tell what is hardly meant.
 pub(crate) fn open_with(
     global: &Global,
     registry: overboot_registry::Options,
+    printer: &Printer,
 ) -> Result<(Project, Recipe)> {
+    let (project, recipe) = read(global, registry)?;
+    for warning in &recipe.warnings {
+        printer.note(format!("warning: {warning}"));
+    }
+    Ok((project, recipe))
+}
+
+fn read(global: &Global, registry: overboot_registry::Options) -> Result<(Project, Recipe)> {
     let folder = folder(global)?;
     let recipe = Recipe::load(&folder)?;
     let options = Options {

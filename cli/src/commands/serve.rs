@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use overboot_recipe::{Placed, Recipe, ServeDhcp};
+use overboot_recipe::{Place, Placed, Recipe, ServeDhcp};
 use overboot_server::{Dhcp, Network, Server, ServerConfig};
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
@@ -80,14 +80,33 @@ pub(crate) fn run(global: &Global, args: &Args, printer: &Printer) -> Result<Exi
         .enable_all()
         .build()
         .context("starting the runtime")?;
-    runtime.block_on(serve(config, printer))?;
+    let place = |error: &overboot_server::Error| place(&recipe, args, error);
+    runtime.block_on(serve(config, printer, place))?;
     Ok(ExitCode::SUCCESS)
 }
 
-async fn serve(config: ServerConfig, printer: &Printer) -> Result<()> {
+/// Where the recipe says what the server cannot do.
+fn place(recipe: &Recipe, args: &Args, error: &overboot_server::Error) -> String {
+    use overboot_server::Error;
+    let place = match error {
+        Error::Http { .. } if args.http.is_none() => recipe.serve.http.place,
+        Error::Netboot(_) if args.dhcp.is_none() => recipe.serve.dhcp.place,
+        _ => Place::default(),
+    };
+    recipe.at(place)
+}
+
+async fn serve(
+    config: ServerConfig,
+    printer: &Printer,
+    place: impl Fn(&overboot_server::Error) -> String,
+) -> Result<()> {
     let mut key = signal(SignalKind::interrupt()).context("listening for signals")?;
     let mut told = signal(SignalKind::terminate()).context("listening for signals")?;
-    let mut running = Server::start(config).await.context("the server does not start")?;
+    let mut running = Server::start(config).await.map_err(|error| {
+        let message = format!("{}the server does not start", place(&error));
+        anyhow::Error::from(error).context(message)
+    })?;
     printer.json(&serde_json::json!({
         "event": "serving", "http": running.http_addr().to_string(), "url": running.url(),
     }));

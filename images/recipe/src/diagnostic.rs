@@ -3,6 +3,7 @@
 use std::fmt;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
+use std::string::FromUtf8Error;
 
 /// One mistake in a file that a person wrote.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -45,6 +46,14 @@ impl Diagnostic {
             diagnostic.snippet = Some((line.to_owned(), width.max(1)));
         }
         diagnostic
+    }
+
+    /// A file that is not text.
+    pub(crate) fn no_text(file: &Path, error: &FromUtf8Error) -> Self {
+        let good = error.utf8_error().valid_up_to();
+        let text = String::from_utf8_lossy(error.as_bytes());
+        Self::at(file, &text, Some(good..good + 1), "this is not UTF-8")
+            .help("write it anew, and save the file as UTF-8")
     }
 
     pub(crate) fn help(mut self, help: impl Into<String>) -> Self {

@@ -12,12 +12,18 @@ use serde::de::{self, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 use toml::Spanned;
 
+use crate::provisioner::Sudo;
+use crate::recipe::{Compression, Variant};
+
 /// What an overboot project builds, and how it is served.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Manifest {
+    /// Who the images belong to.
     pub(crate) project: Project,
+    /// Where packages come from.
     pub(crate) archive: Archive,
+    /// The kernel that boots every image, the distribution's own.
     #[serde(default)]
     pub(crate) kernel: Option<Kernel>,
     /// Values that strings below take in as `${name}`. `${arch}` is the architecture.
@@ -52,6 +58,30 @@ pub(crate) struct Manifest {
     #[serde(default)]
     pub(crate) serve: Serve,
 }
+
+/// Debian's name of an architecture.
+#[derive(JsonSchema)]
+#[schemars(rename_all = "lowercase")]
+#[expect(dead_code, reason = "only for the schema: the check has its own words for what is none")]
+enum Architecture {
+    /// Intel's and AMD's, 64 bits.
+    Amd64,
+    /// ARM's, 64 bits.
+    Arm64,
+}
+
+/// The second line of a minisign `.pub` file.
+#[derive(JsonSchema)]
+#[expect(dead_code, reason = "only for the schema")]
+struct Key(#[schemars(regex(pattern = "^RW[A-Za-z0-9+/]{54}$"))] String);
+
+/// An address, in which variables may stand.
+#[derive(JsonSchema)]
+#[expect(dead_code, reason = "only for the schema")]
+struct Url(
+    #[schemars(regex(pattern = r"^(https?://\S+|.*\$\{.*)$"))]
+    String,
+);
 
 /// Values by name.
 pub(crate) type Vars = BTreeMap<Spanned<String>, Spanned<Var>>;
@@ -102,7 +132,7 @@ pub(crate) struct Project {
     #[schemars(with = "String")]
     pub(crate) name: Spanned<String>,
     /// Public keys (minisign) whose boot sets a node accepts.
-    #[schemars(with = "Option<Vec<String>>")]
+    #[schemars(with = "Option<Vec<Key>>")]
     pub(crate) trust: Option<Spanned<Vec<Spanned<String>>>>,
 }
 
@@ -118,23 +148,25 @@ pub(crate) struct Archive {
     #[schemars(with = "Vec<String>")]
     pub(crate) extra_suites: Vec<Spanned<String>>,
     /// The mirror; without it this machine's own apt source, or the distribution's.
-    #[schemars(with = "Option<String>")]
+    #[schemars(with = "Option<Url>")]
     pub(crate) mirror: Option<Spanned<String>>,
     /// When left out, Debian's `main`, Ubuntu's `main` and `universe`.
     #[schemars(with = "Option<Vec<String>>")]
     pub(crate) components: Option<Vec<Spanned<String>>>,
     /// Debian's name of the architecture: `amd64` or `arm64`.
-    #[schemars(with = "Option<String>")]
+    #[schemars(with = "Option<Architecture>", extend("default" = "amd64"))]
     pub(crate) architecture: Option<Spanned<String>>,
     /// Also take `SUITE-updates` (yes, when left out).
+    #[schemars(extend("default" = true))]
     pub(crate) updates: Option<bool>,
     /// Also take `SUITE-security` (yes, when left out).
+    #[schemars(extend("default" = true))]
     pub(crate) security: Option<bool>,
     /// A file with the public keys that sign the archive; without it those that ship.
     #[schemars(with = "Option<String>")]
     pub(crate) keyring: Option<Spanned<String>>,
     /// An HTTP proxy, such as an apt-cacher-ng: `http://host:3142`.
-    #[schemars(with = "Option<String>")]
+    #[schemars(with = "Option<Url>")]
     pub(crate) proxy: Option<Spanned<String>>,
     /// Archives of others, each with the keys that sign it and nothing else.
     #[serde(default)]
@@ -151,7 +183,7 @@ pub(crate) struct Archive {
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub(crate) struct ExtraArchive {
     /// Where it is: what `dists/` is beneath.
-    #[schemars(with = "String")]
+    #[schemars(with = "Url")]
     pub(crate) mirror: Option<Spanned<String>>,
     /// Its suites; `./` where it has no `dists/`.
     #[schemars(with = "Vec<String>")]
@@ -163,9 +195,10 @@ pub(crate) struct ExtraArchive {
     #[schemars(with = "String")]
     pub(crate) keyring: Option<Spanned<String>>,
     /// Whether the image's own apt knows it (yes, when left out).
+    #[schemars(extend("default" = true))]
     pub(crate) in_image: Option<bool>,
     /// The architectures on which it is used; all, when left out.
-    #[schemars(with = "Option<Vec<String>>")]
+    #[schemars(with = "Option<Vec<Architecture>>")]
     pub(crate) architectures: Option<Vec<Spanned<String>>>,
 }
 
@@ -245,7 +278,7 @@ pub(crate) struct Base {
     #[schemars(with = "Option<String>")]
     pub(crate) extends: Option<Spanned<String>>,
     /// What it starts from: `minbase` (the default), `standard`, or `none`: what its steps bring, such as a container image.
-    #[schemars(with = "Option<String>")]
+    #[schemars(with = "Option<Variant>", extend("default" = "minbase"))]
     pub(crate) variant: Option<Spanned<String>>,
     /// dpkg's path-exclude: patterns of files that packages may not bring.
     #[serde(default)]
@@ -256,7 +289,7 @@ pub(crate) struct Base {
     #[schemars(with = "Vec<String>")]
     pub(crate) path_include: Vec<Spanned<String>>,
     /// How it is packed: `zstd` (the default), `xz`, `gzip` or `lz4`.
-    #[schemars(with = "Option<String>")]
+    #[schemars(with = "Option<Compression>", extend("default" = "zstd"))]
     pub(crate) compression: Option<Spanned<String>>,
     /// Values for this image alone.
     #[serde(default)]
@@ -287,7 +320,7 @@ pub(crate) struct Overlay {
     #[schemars(with = "Vec<String>")]
     pub(crate) path_include: Vec<Spanned<String>>,
     /// How it is packed: `zstd` (the default), `xz`, `gzip` or `lz4`.
-    #[schemars(with = "Option<String>")]
+    #[schemars(with = "Option<Compression>", extend("default" = "zstd"))]
     pub(crate) compression: Option<Spanned<String>>,
     /// Values for this image alone.
     #[serde(default)]
@@ -343,7 +376,7 @@ pub(crate) struct Provisioner {
     pub(crate) ansible: Option<Ansible>,
     /// With `script` or `ansible`: it may use the building machine's network. What it fetches there is in no lock, so that the
     /// image is another one when that has changed.
-    #[schemars(with = "Option<bool>")]
+    #[schemars(with = "Option<bool>", extend("default" = false))]
     pub(crate) network: Option<Spanned<bool>>,
     /// With `script`, `host-script` or `ansible`: the seconds after which it is ended, and the build with it; 3600, when left out.
     #[schemars(with = "Option<u32>")]
@@ -367,7 +400,7 @@ pub(crate) struct Provisioner {
     /// Units of systemd.
     pub(crate) systemd: Option<Systemd>,
     /// The architectures on which this step is taken; all, when left out.
-    #[schemars(with = "Option<Vec<String>>")]
+    #[schemars(with = "Option<Vec<Architecture>>")]
     pub(crate) architectures: Option<Vec<Spanned<String>>>,
 }
 
@@ -442,20 +475,20 @@ pub(crate) struct User {
     #[schemars(with = "String")]
     pub(crate) name: Spanned<String>,
     /// Its number; the next free one, when left out.
-    #[schemars(with = "Option<u32>")]
+    #[schemars(with = "Option<u32>", range(min = 1, max = 65533))]
     pub(crate) uid: Option<Spanned<u32>>,
     /// A system user: its number is below 1000.
     #[serde(default)]
     pub(crate) system: bool,
     /// `/bin/bash`, when left out.
-    #[schemars(with = "Option<String>")]
+    #[schemars(with = "Option<String>", extend("default" = "/bin/bash", "pattern" = "^/"))]
     pub(crate) shell: Option<Spanned<String>>,
     /// Further groups, which must exist.
     #[serde(default)]
     #[schemars(with = "Vec<String>")]
     pub(crate) groups: Vec<Spanned<String>>,
     /// How it becomes root: `nopasswd`, any command without a password.
-    #[schemars(with = "Option<String>")]
+    #[schemars(with = "Option<Sudo>")]
     pub(crate) sudo: Option<Spanned<String>>,
 }
 
@@ -464,7 +497,7 @@ pub(crate) struct User {
 #[serde(deny_unknown_fields)]
 pub(crate) struct Serve {
     /// Where HTTP listens: `address:port`.
-    #[schemars(with = "Option<String>")]
+    #[schemars(with = "Option<String>", extend("default" = "0.0.0.0:9090"))]
     pub(crate) http: Option<Spanned<String>>,
     /// The `host:port` that nodes are told.
     #[schemars(with = "Option<String>")]
@@ -473,10 +506,10 @@ pub(crate) struct Serve {
     #[schemars(with = "Option<String>")]
     pub(crate) interface: Option<Spanned<String>>,
     /// `off` (the default), `proxy` beside the site's DHCP server, or `server`.
-    #[schemars(with = "Option<String>")]
+    #[schemars(with = "Option<String>", extend("enum" = ["off", "proxy", "server"], "default" = "off"))]
     pub(crate) dhcp: Option<Spanned<String>>,
     /// With `dhcp = "server"`: `first-last/prefix`.
-    #[schemars(with = "Option<String>")]
+    #[schemars(with = "Option<String>", extend("pattern" = "^[0-9.]+-[0-9.]+/[0-9]+$"))]
     pub(crate) range: Option<Spanned<String>>,
     /// The default router that our DHCP server names.
     #[schemars(with = "Option<String>")]
@@ -486,6 +519,6 @@ pub(crate) struct Serve {
     #[schemars(with = "Vec<String>")]
     pub(crate) dns: Vec<Spanned<String>>,
     /// The graph that new machines get: `Graph.Discovery`, when left out.
-    #[schemars(with = "Option<String>")]
+    #[schemars(with = "Option<String>", extend("default" = "Graph.Discovery"))]
     pub(crate) discovery: Option<Spanned<String>>,
 }

@@ -15,18 +15,23 @@ pub fn near<'a>(name: &str, candidates: impl IntoIterator<Item = &'a str>) -> Ve
     found.into_iter().take(3).map(|(_, candidate)| candidate).collect()
 }
 
-/// Levenshtein's distance: inserted, removed and replaced characters.
+/// Damerau's distance: inserted, removed and replaced characters, and neighbours that have changed places.
 fn distance(left: &str, right: &str) -> usize {
-    let right: Vec<char> = right.chars().collect();
+    let (left, right): (Vec<char>, Vec<char>) = (left.chars().collect(), right.chars().collect());
+    // The rows for what `left` begins with: without its last two characters, without its last one, with all.
+    let mut before: Vec<usize> = Vec::new();
     let mut row: Vec<usize> = (0..=right.len()).collect();
-    for (i, a) in left.chars().enumerate() {
-        let mut diagonal = row[0];
-        row[0] = i + 1;
+    for (i, a) in left.iter().enumerate() {
+        let mut next = vec![i + 1];
         for (j, b) in right.iter().enumerate() {
-            let replaced = diagonal + usize::from(a != *b);
-            diagonal = row[j + 1];
-            row[j + 1] = replaced.min(diagonal + 1).min(row[j] + 1);
+            let replaced = row[j] + usize::from(a != b);
+            let mut least = replaced.min(row[j + 1] + 1).min(next[j] + 1);
+            if i > 0 && j > 0 && *a == right[j - 1] && left[i - 1] == *b {
+                least = least.min(before[j - 1] + 1);
+            }
+            next.push(least);
         }
+        before = std::mem::replace(&mut row, next);
     }
     row[right.len()]
 }
@@ -39,6 +44,7 @@ mod tests {
     fn a_slip_is_found_and_a_stranger_is_not() {
         assert_eq!(near("overlya", ["base", "overlay", "kernel"]), ["overlay"]);
         assert_eq!(near("packges", ["packages", "script"]), ["packages"]);
+        assert_eq!(near("amd46", ["amd64", "arm64"]), ["amd64"]);
         assert!(near("zfs", ["base", "overlay"]).is_empty());
     }
 }

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use overboot_digest::Digest;
 use overboot_oci::Reference;
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::place::Placed;
@@ -198,7 +199,7 @@ pub struct User {
 }
 
 /// How a user becomes root.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Sudo {
     /// Any command, without a password.

@@ -6,10 +6,11 @@ use std::path::{Path, PathBuf};
 
 use overboot_digest::Digest;
 use overboot_oci::Reference;
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::archive::Archive;
-use crate::diagnostic::Error;
+use crate::diagnostic::{Diagnostic, Error};
 use crate::place::{Place, Placed};
 use crate::provisioner::Provisioner;
 
@@ -38,6 +39,8 @@ pub struct Recipe {
     pub slots: BTreeMap<String, Slot>,
     /// What `overboot serve` does when its flags do not say otherwise.
     pub serve: Serve,
+    /// What is not wrong, and hardly meant.
+    pub warnings: Vec<Diagnostic>,
 }
 
 impl Recipe {
@@ -62,9 +65,12 @@ impl Recipe {
     /// [`Error::Read`], or [`Error::Invalid`] with every mistake found.
     pub fn load(folder: &Path) -> Result<Self, Error> {
         let path = folder.join(Self::FILE);
-        let text = fs_err::read_to_string(&path)
-            .map_err(|source| Error::Read { path: path.clone(), source })?;
-        Self::parse(&text, &path)
+        let bytes =
+            fs_err::read(&path).map_err(|source| Error::Read { path: path.clone(), source })?;
+        match String::from_utf8(bytes) {
+            Ok(text) => Self::parse(&text, &path),
+            Err(error) => Err(Error::Invalid(vec![Diagnostic::no_text(&path, &error)])),
+        }
     }
 
     /// Checks the recipe `text`, which stands in the file `path`; files that it names are looked for beside that.
@@ -139,7 +145,7 @@ pub struct Initrd {
 }
 
 /// Which packages a base starts from.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Variant {
     /// Essential packages and apt.
@@ -159,7 +165,7 @@ impl Variant {
 }
 
 /// How blocks of a squashfs are compressed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Compression {
     /// Zstandard: the default.

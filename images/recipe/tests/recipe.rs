@@ -55,7 +55,8 @@ fn the_shipped_schema_is_the_programs() {
     );
 }
 
-/// A validator that is not ours takes the shipped recipe by the shipped schema, and refuses one with a wrong key.
+/// A validator that is not ours takes the shipped recipe by the shipped schema, and refuses one with a wrong key or word;
+/// and whoever writes one is told what each key is.
 #[test]
 fn the_schema_fits_the_recipe() {
     if !require::program("python3") {
@@ -74,20 +75,31 @@ fn the_schema_fits_the_recipe() {
 import json, sys, tomllib, jsonschema
 schema = json.load(open(sys.argv[1]))
 jsonschema.Draft202012Validator.check_schema(schema)
-recipe = tomllib.load(open(sys.argv[2], "rb"))
-jsonschema.validate(recipe, schema)
-recipe["base"]["base"]["varaint"] = "minbase"
-try:
-    jsonschema.validate(recipe, schema)
-except jsonschema.ValidationError as error:
-    assert "varaint" in str(error)
-else:
-    sys.exit("a wrong key was taken")
+text = open(sys.argv[2]).read().replace("@KEY@", sys.argv[3])
+jsonschema.validate(tomllib.loads(text), schema)
+for wrong, instead in [("variant", "varaint"), ('"minbase"', '"minbsae"'), (sys.argv[3], "RW"), ('"nopasswd"', '"yes"')]:
+    assert wrong in text
+    try:
+        jsonschema.validate(tomllib.loads(text.replace(wrong, instead, 1)), schema)
+    except jsonschema.ValidationError as error:
+        assert instead.strip('"') in str(error)
+    else:
+        sys.exit(instead + " was taken")
+
+def properties(schema):
+    for value in schema.values() if isinstance(schema, dict) else schema if isinstance(schema, list) else []:
+        yield from properties(value)
+    if isinstance(schema, dict) and isinstance(schema.get("properties"), dict):
+        yield from schema["properties"].items()
+
+mute = [name for name, key in properties(schema) if not key.get("description")]
+assert not mute, mute
 "#;
     let shipped = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../recipes/project");
     let ran = python(script)
         .arg(shipped.join("overboot.schema.json"))
         .arg(shipped.join("overboot.toml"))
+        .arg("RWQf6LRCGA9i53mlYecO4IzT51TGPpvWucNSCh1CBM0QTaLn73Y7GFO3")
         .output()
         .unwrap();
     assert!(ran.status.success(), "{}", String::from_utf8_lossy(&ran.stderr));

@@ -12,6 +12,7 @@
 //! - [`contract`]: which overlays hold when their base changes
 //! - [`damaged`]: what is damaged or lost in the store is found, and made again
 //! - [`shipped`]: every recipe that ships, on stand-ins for what vendors let nobody ship; ten overlays on the boot server
+//! - [`mistakes`]: what only the archive or a build finds wrong with a recipe has its place in it
 //! - [`refusals`]: bad input, a full disk, no network: said in words, and nothing is changed
 //! - [`registry`]: what is pushed to a registry is pulled elsewhere, checked
 //! - [`project`]: a project and its store, seen from outside; [`small`]: a Debian of a handful of packages
@@ -33,6 +34,7 @@ mod fidelity;
 mod gc;
 mod inspect;
 mod killed;
+mod mistakes;
 mod modules;
 mod project;
 mod provisioners;

@@ -208,7 +208,9 @@ fn united(
 
 fn open(context: &Context<'_>, target: &Target) -> Result<Arc<KernelModules>, Error> {
     context.log(target)("reading the kernel's modules");
-    context.kernel_modules(|| Ok(kernel_of(context)?.read_modules()?))
+    let place = context.recipe.kernel.package.place;
+    let placed = |error: overboot_pack::Error| Error::from(error).placed(context.recipe, place);
+    context.kernel_modules(|| kernel_of(context)?.read_modules().map_err(placed))
 }
 
 /// The kernel in the package that the recipe names, if one is there.

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use overboot_bootset::PublicKey;
 use toml::Spanned;
 
 use super::Check;
@@ -21,11 +22,8 @@ impl Check<'_> {
     pub(super) fn project(&mut self, project: &manifest::Project) -> Project {
         let trust = project.trust.as_ref();
         for key in trust.iter().flat_map(|keys| keys.as_ref()) {
-            // A minisign public key: 42 bytes in base64, the first two "Ed" (minisign's own documentation, "key format").
             let text = key.as_ref();
-            let base64 = |c: char| c.is_ascii_alphanumeric() || matches!(c, '+' | '/');
-            let fine = text.len() == 56 && text.starts_with("RW") && text.chars().all(base64);
-            if !fine {
+            if PublicKey::parse(text).is_err() {
                 self.wrong(
                     key.span(),
                     format!("\"{text}\" is not a minisign public key"),

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use overboot_bootset::BootSet;
 use toml::Spanned;
 
 use super::Check;
@@ -289,6 +290,15 @@ impl Check<'_> {
                 self.wrong(one.span(), message, "leave one of them out");
             }
             on_top.push(said);
+        }
+        // Besides them, the base and the layer of modules.
+        let most = BootSet::MAX_LAYERS - 2;
+        if let Some(one) = given.overlays.get(most) {
+            self.wrong(
+                one.span(),
+                format!("the boot set \"{}\" has {} overlays", name.as_ref(), given.overlays.len()),
+                format!("write at most {most}: a node takes no more layers"),
+            );
         }
         let base = base.unwrap_or_else(|| {
             let message =

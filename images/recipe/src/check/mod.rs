@@ -92,6 +92,7 @@ impl Check<'_> {
             overlays: images.overlays,
             sets: images.sets,
             serve: self.serve(&manifest.serve),
+            warnings: self.unused_slots(manifest),
             slots,
             archive,
         }

@@ -1,6 +1,6 @@
 //! The steps of an image.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Component, Path, PathBuf};
 
 use overboot_oci::Reference;
@@ -8,6 +8,7 @@ use toml::Spanned;
 
 use super::Check;
 use super::archive::ARCHITECTURES;
+use crate::diagnostic::Diagnostic;
 use crate::manifest;
 use crate::near::near;
 use crate::place::Placed;
@@ -204,6 +205,28 @@ impl Check<'_> {
             };
             self.wrong(slot.span(), format!("there is no slot \"{}\"", slot.as_ref()), help);
         }
+    }
+
+    /// Slots that no step takes anything from.
+    pub(super) fn unused_slots(&self, manifest: &manifest::Manifest) -> Vec<Diagnostic> {
+        let bases = manifest.base.values().flat_map(|base| &base.provision);
+        let overlays = manifest.overlay.values().flat_map(|overlay| &overlay.provision);
+        let mut used = BTreeSet::new();
+        for step in bases.chain(overlays).map(Spanned::get_ref) {
+            used.extend(step.slots.iter().flat_map(|slots| slots.keys()));
+            let debs = step.debs.iter().flatten();
+            used.extend(debs.filter_map(|deb| deb.get_ref().slot.as_ref()));
+        }
+        let unused = manifest.slot.keys().filter(|name| !used.contains(name));
+        let warning = |name: &Spanned<String>| {
+            let message = format!("no step takes anything from the slot \"{}\"", name.get_ref());
+            let help = format!(
+                "write slots = {{ {} = \"/path\" }} in a step, or leave it out",
+                name.get_ref()
+            );
+            Diagnostic::at(self.path, self.text, Some(name.span()), message).help(help)
+        };
+        unused.map(warning).collect()
     }
 
     fn slot_files(

@@ -21,6 +21,8 @@ pub(super) fn syntax(text: &str, path: &Path, error: &toml::de::Error) -> Diagno
         wrong_type(found, expected, written)
     } else if let Some(found) = what.strip_prefix("invalid value: ") {
         wrong_type(found, expected, written)
+    } else if what.starts_with("invalid length") {
+        wrong_type("sequence", expected, None)
     } else {
         no_toml(what, expected, written)
     };
@@ -70,6 +72,11 @@ fn wrong_type(found: &str, expected: &str, written: Option<&str>) -> (String, St
         "sequence" => "a list",
         _ => "a value of another kind",
     };
+    // serde takes a list for a table of so many values.
+    let header = found == "map" && written.is_some_and(|text| text.starts_with("[["));
+    let expected = if header { "struct" } else { expected };
+    let found = if header { "sequence" } else { found };
+    let kind = if header { "a list" } else { kind };
     let plain = written.filter(|_| !matches!(found, "map" | "sequence"));
     let or = |example: &str, made: fn(&str) -> String| {
         format!("write {}", plain.map_or_else(|| example.to_owned(), made))
@@ -86,7 +93,7 @@ fn wrong_type(found: &str, expected: &str, written: Option<&str>) -> (String, St
         _ if found == "sequence" => {
             ("one table", "write its header with one bracket, […], or { key = … }".to_owned())
         }
-        _ if expected == "a map" || expected.starts_with("struct ") => {
+        _ if expected == "a map" || expected.starts_with("struct") => {
             ("a table", "write { key = … }, or a table with a header of its own".to_owned())
         }
         other => (other, format!("write {other}")),
