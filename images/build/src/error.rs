@@ -111,7 +111,10 @@ impl Error {
             Self::Archive(source) => source.hint(),
             Self::NamedArchive { source, .. } => source.hint(),
             Self::Resolve { source, .. } => source.hint(),
-            Self::Container { source, .. } => source.hint(),
+            Self::Container { source, .. } => Some(source.hint().unwrap_or_else(|| {
+                "Name an image that is there: \"registry.example.com/team/tool:1\", or \"oci:FOLDER:NAME\" of a layout in the project, as `skopeo copy` writes it."
+                    .to_owned()
+            })),
             Self::Step { source, .. } | Self::AtPlace { source, .. } => source.hint(),
             Self::Pack(source) => source.hint(),
             Self::Record(source) => source.hint(),

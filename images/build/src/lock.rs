@@ -302,7 +302,10 @@ impl Said<'_> {
     fn place_of(&self, error: &ResolveError) -> Place {
         let named = |word: &str, all: &[Placed<String>]| {
             let name = |entry: &str| entry.split([' ', '=']).next().unwrap_or_default().to_owned();
-            let found = all.iter().find(|one| one.value == word);
+            // A relation says `name (= version)` where the recipe says `name=version`.
+            let exact = word.replacen(" (= ", "=", 1);
+            let exact = exact.strip_suffix(')').unwrap_or(&exact);
+            let found = all.iter().find(|one| one.value == exact);
             let found = found.or_else(|| all.iter().find(|one| name(one) == name(word)));
             found.map(|one| one.place)
         };

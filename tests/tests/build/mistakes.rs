@@ -91,7 +91,7 @@ const ROWS: &[Row] = &[
     ),
     (
         PACKAGES,
-        "packages = [\"greeter\", «\"circus\"]",
+        "packages = [«\"greeter\", \"circus\"]",
         LOCK,
         &["cannot be together", "help: Leave out"],
     ),
