@@ -3,6 +3,7 @@
 //! - [`Recipe`]: what the user wrote, checked; [`Recipe::load`] reads a project's folder.
 //! - [`Lock`]: which packages, to the byte, that recipe means today.
 //! - [`Diagnostic`]: what is wrong, in which file, line and column, and what to write instead.
+//! - [`Placed`]: something that the recipe says, and where, so that whoever finds it wrong later can tell the place, too.
 //! - [`schema`](fn@schema): the recipe's JSON Schema, for editors.
 //! - [`project`]: the commented project that `overboot init` writes.
 //!
