@@ -46,18 +46,6 @@ const ROWS: &[Row] = &[
     ),
     (
         "security = false",
-        "security = false\nproxy = «'https://127.0.0.1:1'",
-        LOCK,
-        &["only an http:// proxy", "help: "],
-    ),
-    (
-        "security = false",
-        "proxy = «'http://me:secret@127.0.0.1:1'\nsecurity = false",
-        LOCK,
-        &["login", "help: "],
-    ),
-    (
-        "security = false",
         "proxy = «'http://@NOBODY@'\nsecurity = false",
         LOCK,
         &["the proxy @NOBODY@", "help: "],
