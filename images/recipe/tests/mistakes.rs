@@ -267,7 +267,7 @@ const STEPS: &[Row] = &[
         "{ file = ",
     ),
     (
-        "debs = [{ url = «\"ftp://x\", sha256 = \"@\" }]",
+        "debs = [{ url = «\"ftp://x\", sha256 = \"@SHA@\" }]",
         "the package file \"ftp://x\" is not",
         "http://",
     ),
@@ -410,7 +410,7 @@ fn every_mistake_is_told_with_its_place_and_its_remedy() {
     let mut wrong = Vec::new();
     for (before, (text, message, help)) in rows {
         let head = if text.contains("[project]") { "" } else { HEAD };
-        let text = format!("{head}{before}{text}\n").replace('@', &digest);
+        let text = format!("{head}{before}{text}\n").replace("@SHA@", &digest);
         let at = text.find('«').unwrap_or_else(|| panic!("no place in {text}"));
         let line = text[..at].matches('\n').count() + 1;
         let column = at - text[..at].rfind('\n').map_or(0, |end| end + 1) + 1;
