@@ -112,10 +112,14 @@ fn variant<'u>(universe: &'u Universe, request: &Request) -> Vec<&'u str> {
         .map(String::as_str)
         .chain(request.base.iter().map(|installed| installed.name.as_str()))
         .collect();
-    let names = universe.names().filter(|name| !settled.contains(name));
-    let has = |name: &&str| universe.main_candidate(name).is_some_and(|p| request.variant.has(p));
-    let mut names: Vec<_> = names.filter(has).collect();
+    let has = |package: &Package| package.in_main && request.variant.has(package);
+    let packages = universe.packages().iter().filter(|package| has(package));
+    let names = packages.map(|package| package.name.as_str());
+    let mut names: Vec<_> = names.filter(|name| !settled.contains(name)).collect();
     names.sort_unstable();
+    names.dedup();
+    // Of several versions, the preferred one counts.
+    names.retain(|name| universe.main_candidate(name).is_some_and(|p| request.variant.has(p)));
     names
 }
 

@@ -5,15 +5,20 @@
 mod package;
 
 use std::collections::{BTreeMap, HashMap};
+use std::num::NonZeroUsize;
 use std::sync::Arc;
+use std::thread;
 
 use overboot_debian::version::Version;
 use overboot_debian::{deb822, relation, version};
 use overboot_digest::Digest;
 
 use crate::pins::{Pin, Pins};
-use crate::{Index, Source};
+use crate::{Index, Source, workers};
 pub use package::{MultiArch, Package, Priority, RelationField};
+
+/// What is not worth a thread of its own.
+const SMALLEST_PIECE: usize = 1 << 18;
 
 /// Where an index came from, and how much its packages are wanted.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -162,28 +167,27 @@ impl Universe {
     fn take(&mut self, text: &str, origin: Origin, pinned: bool) -> Result<usize, IndexError> {
         let origin = Arc::new(origin);
         let before = self.packages.len();
-        let fault = |line, package: Option<&str>, source| IndexError {
-            suite: origin.source.suite.clone(),
-            line,
-            package: package.map(str::to_owned),
-            source,
+        let jobs = thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
+        let pieces = pieces(text, jobs);
+        let all = workers::run(jobs, &pieces, |piece| read(piece, &origin, &self.architecture));
+        let all = match all {
+            Ok(all) => all,
+            // Lines are counted from the beginning of the list.
+            Err(_) => vec![read(text, &origin, &self.architecture)?],
         };
-        let mut line = 1;
-        for stanza in deb822::stanzas(text) {
-            let stanza = stanza.map_err(|error| fault(line, None, error.into()))?;
-            line = stanza.line();
-            let architecture = stanza.get("Architecture").unwrap_or_default();
-            if architecture != self.architecture && architecture != "all" {
-                continue;
-            }
-            Package::from_stanza(&stanza, &origin)
-                .and_then(|package| self.insert(package, pinned))
-                .map_err(|error| fault(line, stanza.get("Package"), error))?;
+        for one in all.into_iter().flatten() {
+            self.insert(one, pinned).map_err(|source| IndexError {
+                suite: origin.source.suite.clone(),
+                line: 1,
+                package: None,
+                source,
+            })?;
         }
         Ok(self.packages.len() - before)
     }
 
-    fn insert(&mut self, mut package: Package, pinned: bool) -> Result<(), IndexFault> {
+    fn insert(&mut self, read: Read, pinned: bool) -> Result<(), IndexFault> {
+        let Read { mut package, provides } = read;
         let index = u32::try_from(self.packages.len()).map_err(|_| IndexFault::TooMany)?;
         let mut key = None;
         if let Some(named) = self.by_name.get_mut(&package.name) {
@@ -205,9 +209,8 @@ impl Universe {
         if pinned {
             package.pin = self.pins.first(None, &package);
         }
-        let provides = package.relations(RelationField::Provides)?;
-        for relation in provides.0.iter().flat_map(|dependency| &dependency.0) {
-            let providers = self.by_provided.entry(relation.name.clone()).or_default();
+        for name in provides {
+            let providers = self.by_provided.entry(name).or_default();
             if providers.last() != Some(&index) {
                 providers.push(index);
             }
@@ -267,6 +270,58 @@ impl Universe {
     pub fn names(&self) -> impl Iterator<Item = &str> {
         self.by_name.keys().map(String::as_str)
     }
+}
+
+/// A package, and the names that it provides.
+struct Read {
+    package: Package,
+    provides: Vec<String>,
+}
+
+/// The packages of (a piece of) a list, without those of other architectures.
+fn read(text: &str, origin: &Arc<Origin>, architecture: &str) -> Result<Vec<Read>, IndexError> {
+    let fault = |line, package: Option<&str>, source| IndexError {
+        suite: origin.source.suite.clone(),
+        line,
+        package: package.map(str::to_owned),
+        source,
+    };
+    let provided = |package: &Package| -> Result<Vec<String>, IndexFault> {
+        let provides = package.relations(RelationField::Provides)?;
+        Ok(provides.0.into_iter().flat_map(|dependency| dependency.0).map(|one| one.name).collect())
+    };
+    let (mut all, mut line) = (Vec::new(), 1);
+    for stanza in deb822::stanzas(text) {
+        let stanza = stanza.map_err(|error| fault(line, None, error.into()))?;
+        line = stanza.line();
+        let theirs = stanza.get("Architecture").unwrap_or_default();
+        if theirs != architecture && theirs != "all" {
+            continue;
+        }
+        let one = Package::from_stanza(&stanza, origin).and_then(|package| {
+            let provides = provided(&package)?;
+            Ok(Read { package, provides })
+        });
+        all.push(one.map_err(|error| fault(line, stanza.get("Package"), error))?);
+    }
+    Ok(all)
+}
+
+/// The text, cut between stanzas into about `count` pieces; a short one in fewer.
+fn pieces(text: &str, count: NonZeroUsize) -> Vec<&str> {
+    let size = (text.len() / count).max(SMALLEST_PIECE);
+    let mut pieces = Vec::new();
+    let mut rest = text;
+    while rest.len() > size {
+        let from = rest.ceil_char_boundary(size);
+        // An empty line is nothing but the end of a stanza.
+        let Some(end) = rest[from..].find("\n\n") else { break };
+        let (piece, after) = rest.split_at(from + end + 2);
+        pieces.push(piece);
+        rest = after;
+    }
+    pieces.push(rest);
+    pieces
 }
 
 /// The newest of the highest priority, of equals the first; none that is never taken.
@@ -380,6 +435,26 @@ mod tests {
         let mut universe = Universe::new("amd64");
         assert_eq!(universe.add(&text, origin("trixie", 500)), Ok(1));
         assert_eq!(universe.names().collect::<Vec<_>>(), ["b"]);
+    }
+
+    #[test]
+    fn a_list_is_read_in_pieces_that_are_the_list() {
+        let text: String =
+            (0..9000).map(|number| stanza(&format!("p{number}"), "1", "X: ä\n")).collect();
+        let count = NonZeroUsize::new(4).unwrap();
+        let cut = pieces(&text, count);
+        assert!(cut.len() >= 4 && cut.concat() == text);
+        assert!(cut.iter().all(|piece| piece.starts_with("Package: ")), "cut elsewhere");
+        assert_eq!(pieces("", count), [""]);
+        let mut universe = Universe::new("amd64");
+        assert_eq!(universe.add(&text, origin("trixie", 500)), Ok(9000));
+        let names = universe.packages().iter().map(|package| package.name.clone());
+        assert!(names.eq((0..9000).map(|number| format!("p{number}"))), "in another order");
+        // Where something is wrong is counted in the list, not in the piece.
+        let bad = text.replace("Package: p8000\nVersion: 1", "Package: p8000\nVersion: ");
+        let error = Universe::new("amd64").add(&bad, origin("trixie", 500)).unwrap_err();
+        let line = text[..text.find("Package: p8000\n").unwrap()].matches('\n').count() + 1;
+        assert_eq!((error.line, error.package.as_deref()), (line, Some("p8000")));
     }
 
     #[test]
