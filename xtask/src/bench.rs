@@ -13,6 +13,8 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 use overboot_archive::mirror::{fallback_mirror, host_mirror, security_sibling};
 
+use crate::resolve;
+
 /// How often each is run and counted, unless told otherwise.
 const RUNS: usize = 5;
 
@@ -55,16 +57,23 @@ pub(crate) fn run(runs: Option<&str>) -> Result<()> {
     println!(
         "Debian 13 minbase, from packages to squashfs (zstd 19, 1 MiB blocks); {runs} runs, taken in turn\n"
     );
+    table(&contenders.map(|(name, _)| name), &mut times, 1);
+    drop(cache);
+    let sources = bench.sources().concat();
+    resolve::run(folder.path(), &bench.overboot, &sources, runs)
+}
+
+/// What each contender took, and how much longer the peer, which is one of them.
+pub(crate) fn table(names: &[&str], times: &mut [Vec<f64>], peer: usize) {
     println!(
         "| contender | median | fastest | slowest | peer's median / median |\n|---|---|---|---|---|"
     );
-    let peer = median(&mut times[1]);
-    for ((name, _), times) in contenders.iter().zip(&mut times) {
+    let peer = median(&mut times[peer]);
+    for (name, times) in names.iter().zip(times) {
         let median = median(times);
         let (first, last) = (times[0], times[times.len() - 1]);
         println!("| {name} | {median:.2} s | {first:.2} s | {last:.2} s | {:.1} |", peer / median);
     }
-    Ok(())
 }
 
 type Contender = dyn Fn(&Bench, &AptCache) -> Result<f64>;
@@ -127,20 +136,27 @@ impl Bench {
         timed(build.args(["build", "base/minbase"]))
     }
 
+    /// The suites as lines of sources.list(5).
+    fn sources(&self) -> [String; 3] {
+        let keys = self.folder.join("keys.gpg");
+        let source = |mirror: &str, suite: &str| {
+            format!("deb [signed-by={}] {mirror} {suite} main\n", keys.display())
+        };
+        [
+            source(&self.mirror, "trixie"),
+            source(&self.mirror, "trixie-updates"),
+            source(&self.security, "trixie-security"),
+        ]
+    }
+
     /// mmdebstrap from the same suites, then mksquashfs with our compressor, level and block size.
     fn peer(&self, cache: &AptCache) -> Result<f64> {
         self.forget(&["peer", "peer.squashfs"])?;
         let (tree, image) = (self.folder.join("peer"), self.folder.join("peer.squashfs"));
-        let keys = self.folder.join("keys.gpg");
-        let source = |mirror: &str, suite: &str| {
-            format!("deb [signed-by={}] {mirror} {suite} main", keys.display())
-        };
         let mut make = Command::new("mmdebstrap");
         make.args(["--variant=minbase", "--mode=root", "--format=directory", "--quiet"]);
         make.arg(format!("--aptopt=Acquire::http::Proxy \"{}\"", cache.url()));
-        make.arg("trixie").arg(&tree).arg(source(&self.mirror, "trixie"));
-        make.arg(source(&self.mirror, "trixie-updates"));
-        make.arg(source(&self.security, "trixie-security"));
+        make.arg("trixie").arg(&tree).args(self.sources().map(|line| line.trim_end().to_owned()));
         let mut pack = Command::new("mksquashfs");
         pack.arg(&tree).arg(&image).args(["-comp", "zstd", "-Xcompression-level", "19"]);
         pack.args(["-b", "1M", "-noappend", "-quiet", "-no-progress"]);
@@ -228,7 +244,7 @@ fn median(times: &mut [f64]) -> f64 {
     if times.len() % 2 == 1 { times[half] } else { f64::midpoint(times[half - 1], times[half]) }
 }
 
-fn timed(command: &mut Command) -> Result<f64> {
+pub(crate) fn timed(command: &mut Command) -> Result<f64> {
     let begun = Instant::now();
     let name = command.get_program().to_string_lossy().into_owned();
     let output = command.stdin(Stdio::null()).output().with_context(|| name.clone())?;

@@ -10,6 +10,7 @@ mod bench;
 mod demo;
 mod fuzz;
 mod layers;
+mod resolve;
 
 use std::process::ExitCode;
 
