@@ -114,6 +114,9 @@ fn every_recipe_that_ships_is_built_and_ten_overlays_fit_on_the_boot_server() {
     driver_is_built_and_its_compiler_is_gone(&project, quanta);
     base_full_is_debians_standard_system(&project);
     the_store_is_small_enough(&project);
+    // The compiler's doing, too, is the same each time.
+    project.succeed(&["verify", "--rebuild", "overlay/quanta-flash"]);
+    a_driver_for_another_kernel_is_not_made(&project);
 }
 
 /// The project of `init --with all`, with stand-ins in all slots and a site's own overlays.
@@ -233,6 +236,20 @@ fn driver_is_built_and_its_compiler_is_gone(project: &Project, overlay: &Overlay
     ];
     assert_eq!(overlay.paths(), wanted);
     assert!(overlay.packages.is_empty(), "{:?}", overlay.packages);
+}
+
+/// The headers that the recipe names are those of the archive's usual kernel, which need not be the project's.
+fn a_driver_for_another_kernel_is_not_made(project: &Project) {
+    let recipe = fs::read_to_string(project.folder.join("overboot.toml")).unwrap();
+    let usual = "package = \"linux-image-amd64\"";
+    assert!(recipe.contains(usual));
+    project.write_recipe(&recipe.replacen(usual, "package = \"linux-image-cloud-amd64\"", 1));
+    project.succeed(&["lock"]);
+    let said = project.fail(&["build", "overlay/quanta-flash"]);
+    let kernel = said.split("the kernel of the project is ").nth(1).unwrap();
+    let kernel = kernel.split(',').next().unwrap();
+    assert!(kernel.ends_with("-cloud-amd64"), "{said}");
+    assert!(said.contains(&format!("linux-headers-{kernel}")), "{said}");
 }
 
 /// It has what `base` has, and what Debian gives those who install it and choose nothing.
