@@ -26,7 +26,7 @@ fn main() {
         println!("cargo::rerun-if-changed={}", folder.display());
         hash(&folder, &mut hasher);
     }
-    let own = ["src/steps", "src/containers.rs", "src/transactions.rs"];
+    let own = ["src/ansible.rs", "src/containers.rs", "src/steps", "src/transactions.rs"];
     for path in own.map(|path| Path::new(&here).join(path)) {
         println!("cargo::rerun-if-changed={}", path.display());
         hash(&path, &mut hasher);

@@ -8,7 +8,9 @@ use overboot_recipe::{Provisioner, Recipe};
 use overboot_rootfs::Sandbox;
 
 use crate::error::Error;
-use crate::plan::{Plan, steps_of};
+use crate::execute::Context;
+use crate::plan::Plan;
+use crate::steps::provisions;
 
 /// The lock's name for the packages of that Python.
 pub(crate) const PYTHON: &str = "python";
@@ -29,12 +31,22 @@ pub(crate) fn packages(recipe: &Recipe) -> Option<Vec<String>> {
 }
 
 /// Can this machine carry out the steps of Ansible's in a plan?
-pub(crate) fn check(recipe: &Recipe, plan: &Plan) -> Result<(), Error> {
-    let mut running = plan.steps.iter().filter(|step| step.runs());
-    if running.any(|step| is_used(steps_of(recipe, &step.target))) {
+pub(crate) fn check(context: &Context<'_>, plan: &Plan) -> Result<(), Error> {
+    let running = plan.steps.iter().filter(|step| step.runs());
+    let mut provisions = running.flat_map(|step| provisions(context, &step.target));
+    if provisions.any(|(_, steps)| is_used(steps)) {
         overboot_rootfs::ansible::ready()?;
     }
     Ok(())
+}
+
+/// The versions of this machine's Ansible, if it has one.
+pub(crate) fn version() -> Result<Option<String>, Error> {
+    match overboot_rootfs::ansible::version() {
+        Ok(version) => Ok(Some(version)),
+        Err(overboot_rootfs::Error::NoAnsible { .. }) => Ok(None),
+        Err(error) => Err(error.into()),
+    }
 }
 
 /// Becomes a program in a sandbox: `words` are the file that describes it, what Ansible takes for its root, the program, and

@@ -177,6 +177,9 @@ pub fn prepare(
             None => {}
         }
     }
+    if ansible::packages(recipe).is_some() {
+        given.ansible = ansible::version()?;
+    }
     let mut planned = plan(recipe, lock, &given, goal.targets)?;
     if goal.keep_overlays {
         for overlay in planned.on_new_bases() {
@@ -249,7 +252,6 @@ fn carry_out(
             format!("build them on such a machine, or write architecture = \"{ARCHITECTURE}\""),
         ));
     }
-    ansible::check(recipe, plan)?;
     if let (true, Some(note)) = (project.options().offline, plan.notes.first()) {
         let help = "leave out --offline, or `network = true` in the recipe";
         return Err(Error::told(note.clone(), help));
@@ -276,6 +278,7 @@ fn carry_out(
         turns: Mutex::default(),
         modules: Mutex::default(),
     };
+    ansible::check(&context, plan)?;
     fetch(&context, plan)?;
     for step in plan.steps.iter().filter(|step| step.runs()) {
         for (_, provision) in steps::provisions(&context, &step.target) {

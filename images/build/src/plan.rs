@@ -15,7 +15,7 @@ use crate::transactions::{Transaction, starts_from_packages, transactions};
 use crate::{ansible, apt};
 
 /// The code that makes images, digested by the build script: another maker may make another image from the same inputs.
-const MAKER: &str = env!("OVERBOOT_MAKER");
+pub(crate) const MAKER: &str = env!("OVERBOOT_MAKER");
 
 /// Something that can be built, and the name that it has in the store.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -81,6 +81,8 @@ pub struct Given {
     pub signer: Option<String>,
     /// What the store has.
     pub have: BTreeMap<Target, Record>,
+    /// The versions of this machine's Ansible, where there is one and the recipe has steps for it.
+    pub ansible: Option<String>,
     /// What the store names, but cannot be used, and why.
     pub unusable: BTreeMap<Target, String>,
     /// Overlays that hold on their base as the store has it now, though they were built on another state of it: they stay.
@@ -389,6 +391,10 @@ impl Planner<'_> {
         let provision = steps_of(self.recipe, target);
         if ansible::is_used(provision) {
             inputs.set_digest("python", &self.packages(ansible::PYTHON).map());
+            // Where there is none, nothing speaks against what was made with one.
+            let recorded = || self.given.have.get(target)?.inputs.get("ansible").cloned();
+            let version = self.given.ansible.clone().or_else(recorded);
+            inputs.set("ansible", version.unwrap_or_default());
         }
         // The order of packages is an input too: it is the order of unpacking.
         inputs.set_digest(

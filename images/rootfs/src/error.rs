@@ -76,6 +76,17 @@ pub enum Error {
         /// What is wrong with it.
         why: String,
     },
+    /// A link in what Ansible reads is to something that it does not read.
+    #[error(
+        "{} leads out of what the step reads, to {}\n  help: put what it leads to in its place, or into the project and into `reads`, with a link from the one to the other",
+        link.display(), target.display()
+    )]
+    LeadsOut {
+        /// The link, in the project.
+        link: PathBuf,
+        /// What it says.
+        target: PathBuf,
+    },
     /// The sandbox could not be set up.
     #[error(
         "cannot start {program} in the sandbox\n  help: a sandbox needs root and namespaces; a script needs a `#!` line whose program is in the image"
@@ -88,7 +99,7 @@ pub enum Error {
         source: io::Error,
     },
     /// Something that ran inside the tree failed.
-    #[error("{what} ended with {status}; its last lines were:\n{}", indent(.tail))]
+    #[error("{what} ended with {status}; its last lines were:\n{}{help}", indent(.tail))]
     Failed {
         /// What ran.
         what: String,
@@ -96,6 +107,8 @@ pub enum Error {
         status: String,
         /// The end of what it printed.
         tail: String,
+        /// What to do, where that is known.
+        help: &'static str,
     },
     /// Something took longer than it may.
     #[error(

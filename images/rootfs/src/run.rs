@@ -68,5 +68,5 @@ pub(crate) fn to_the_end(
     {
         return Err(Error::Overtime { what, limit, tail });
     }
-    Err(Error::Failed { what, status: status.to_string(), tail })
+    Err(Error::Failed { what, status: status.to_string(), tail, help: "" })
 }

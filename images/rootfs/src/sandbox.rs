@@ -234,9 +234,10 @@ impl Sandbox {
                 .iter()
                 .flat_map(|name| read_only(&inside(&format!("proc/{name}"))))
                 .collect(),
-            allowed: match self.network {
-                true => ALLOWED.to_vec(),
-                false => [ALLOWED.as_slice(), &ALLOWED_ALONE].concat(),
+            allowed: if self.network {
+                ALLOWED.to_vec()
+            } else {
+                [ALLOWED.as_slice(), &ALLOWED_ALONE].concat()
             },
             limit: self.limit,
         }

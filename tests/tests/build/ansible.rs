@@ -1,6 +1,7 @@
 //! Roles and playbooks, by the real Ansible, on a small base from the real archive.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
@@ -261,4 +262,114 @@ ansible = { role = "roles/slow" }
     let listed = listing(&project, "overlay/slow");
     assert!(listed.contains("/etc/made") && !listed.contains("/etc/left"), "{listed}");
     project.assert_clean();
+}
+
+#[test]
+fn a_play_sees_what_it_reads_and_the_same_facts_everywhere() {
+    let peeks = r#"- name: Facts
+  copy: dest=/etc/facts content="{{ ansible_facts | to_nice_json }}"
+- name: What is known of it everywhere
+  copy:
+    dest: /etc/known
+    content: "{{ ansible_architecture }} {{ ansible_facts['distribution'] }} {{ ansible_facts.os_family }} {{ ansible_pkg_mgr }}"
+- name: The project by its own name, and by the way up
+  copy:
+    dest: /etc/peeked
+    content: "{{ lookup('pipe', 'ls -A ' + at + '; cat ' + at + '/unread; cat ' + at + '/keys/*; cd ../../..; ls -A; true') }}"
+"#;
+    let takes = "- name: Take it\n  copy: src={{ at }}/unread dest=/etc/taken\n";
+    let rescues = r#"- block:
+  - name: Cause
+    command: cat /cause
+  always:
+  - block:
+    - name: Attempt
+      command: cat /attempt
+    rescue:
+    - command: "true"
+"#;
+    let more = r#"
+[overlay.peeking]
+base = "base"
+[[overlay.peeking.provision]]
+ansible = { role = "roles/peeking", extra-vars = { at = "@AT@" } }
+[overlay.taking]
+base = "base"
+[[overlay.taking.provision]]
+ansible = { role = "roles/taking", extra-vars = { at = "@AT@" } }
+[overlay.rescuing]
+base = "base"
+[[overlay.rescuing.provision]]
+ansible = { role = "roles/rescuing" }
+[overlay.linked]
+base = "base"
+[[overlay.linked.provision]]
+ansible = { role = "roles/linked" }
+"#;
+    let files = [
+        ("roles/peeking/tasks/main.yml", peeks),
+        ("roles/taking/tasks/main.yml", takes),
+        ("roles/rescuing/tasks/main.yml", rescues),
+        ("roles/linked/tasks/main.yml", "[]\n"),
+        ("roles/linked/files/plain", "plain\n"),
+        ("unread", "not to be read\n"),
+    ];
+    let Some((_folder, project)) = project(more, &files) else { return };
+    let path = project.folder.join("overboot.toml");
+    let recipe = fs::read_to_string(&path).unwrap();
+    project.write_recipe(&recipe.replace("@AT@", project.folder.to_str().unwrap()));
+
+    project.succeed(&["build", "overlay/peeking"]);
+    let facts = text(&project, "overlay/peeking", "etc/facts");
+    let facts: serde_json::Value = serde_json::from_str(&facts).unwrap();
+    for name in
+        ["date_time", "kernel", "kernel_version", "cmdline", "hostname", "dns", "memtotal_mb"]
+    {
+        assert!(facts.get(name).is_none(), "{name}: {facts}");
+    }
+    assert_eq!(text(&project, "overlay/peeking", "etc/known"), "x86_64 Debian Debian apt");
+    let peeked = text(&project, "overlay/peeking", "etc/peeked");
+    assert!(peeked.contains(".overboot"), "{peeked}");
+    for word in ["overboot.toml", "keys", "taking", "unread", "not to be read"] {
+        assert!(!peeked.contains(word), "{word}: {peeked}");
+    }
+
+    let said = project.fail(&["build", "overlay/taking"]);
+    assert!(
+        said.contains("\"taking : Take it\"") && said.contains("put what it needs into `reads`"),
+        "{said}"
+    );
+    let said = project.fail(&["build", "overlay/rescuing"]);
+    assert!(
+        said.contains("\"rescuing : Cause\"") && !said.contains("\"rescuing : Attempt\""),
+        "{said}"
+    );
+    std::os::unix::fs::symlink("/etc/passwd", project.folder.join("roles/linked/files/link"))
+        .unwrap();
+    let said = project.fail(&["build", "overlay/linked"]);
+    assert!(said.contains("roles/linked/files/link leads out"), "{said}");
+    assert!(said.contains("overboot.toml:"), "{said}");
+    project.assert_clean();
+
+    // Another version may do another thing; none at all does nothing.
+    let plan = |path: &str| {
+        let planned = project.overboot(["plan", "overlay/peeking"]).env("PATH", path).output();
+        String::from_utf8(planned.unwrap().stdout).unwrap()
+    };
+    let programs = project.folder.join("programs");
+    fs::create_dir(&programs).unwrap();
+    let newer = programs.join("ansible-playbook");
+    fs::write(&newer, "#!/bin/sh\necho 'ansible-playbook [core 99.1]'\n").unwrap();
+    fs::set_permissions(&newer, PermissionsExt::from_mode(0o755)).unwrap();
+    let planned = plan(&format!("{}:/usr/bin:/bin", programs.display()));
+    assert!(
+        planned.contains("ansible changed: core 2.") && planned.contains("-> core 99.1"),
+        "{planned}"
+    );
+    assert!(!plan("/nowhere").contains("build:"));
+    // And one that is in the project cannot see itself.
+    let within = format!("{}:/usr/bin:/bin", programs.display());
+    let said = project.overboot(["build", "overlay/peeking"]).env("PATH", within).output();
+    let said = failed(&said.unwrap());
+    assert!(said.contains("is in the project"), "{said}");
 }

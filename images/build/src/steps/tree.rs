@@ -12,7 +12,7 @@ use crate::apt::{apt_preferences, apt_sources, image_keys};
 use crate::error::Error;
 use crate::execute::Context;
 use crate::lock::LOADERS;
-use crate::plan::{Target, tree_key};
+use crate::plan::{MAKER, Target, tree_key};
 
 /// What the file beside a tree is called that says how many entries it has.
 const COUNT: &str = ".entries";
@@ -180,7 +180,9 @@ pub(crate) fn sweep(context: &Context<'_>) -> Result<(), Error> {
 
 pub(crate) fn files_name(context: &Context<'_>, image: &str) -> String {
     let packages = context.lock.steps(image).concat().concat();
-    let key = Digest::of(packages.iter().map(|package| package.sha256.hex()).collect::<String>());
+    let packages = packages.iter().map(|package| package.sha256.hex());
+    // How they are unpacked, and made a Python, is in them too.
+    let key = Digest::of([MAKER.to_owned()].into_iter().chain(packages).collect::<String>());
     format!("{image}-{}", key.short())
 }
 

@@ -2,10 +2,11 @@
 //!
 //! Ansible itself runs on the host, in a namespace for processes of its own and without a network. All that it does to the tree
 //! it does from inside the sandbox: where its connection would start chroot(8) it is given a program that enters ours. Of the
-//! project it sees a copy of what the step reads, and nothing else. Its modules are Python, and no image has to have one:
+//! project it sees a copy of what the step reads, and nothing else ([`sight`]). Its modules are Python, and no image has to have one:
 //! [`python`] brings it for as long as Ansible runs.
 
 mod python;
+mod sight;
 mod told;
 
 use std::collections::BTreeMap;
@@ -22,7 +23,7 @@ use crate::network::Network;
 use crate::root::Root;
 use crate::sandbox::Sandbox;
 use crate::sys::Gathering;
-use crate::{Log, configure, provision, run, sys};
+use crate::{Log, configure, run, sys};
 
 pub use python::prepare as prepare_python;
 
@@ -73,26 +74,56 @@ pub struct Means<'a> {
 /// # Errors
 /// There is none, or one without its chroot connection.
 pub fn ready() -> Result<(), Error> {
-    let mut command = Command::new("ansible-doc");
-    command.args(["--type", "connection", CONNECTION]);
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    command
-        .current_dir("/")
-        .env_clear()
-        .env("PATH", path)
-        .env("HOME", "/")
-        .env("LC_ALL", "C.UTF-8");
-    command.env("ANSIBLE_LOCAL_TEMP", std::env::temp_dir());
-    match command.output() {
-        // One that does not know the plugin says so, and calls that a success.
-        Ok(output) if String::from_utf8_lossy(&output.stdout).contains("chroot_exe") => Ok(()),
-        Ok(_) => Err(Error::NoAnsible {
-            why: format!("the Ansible of this machine has no connection \"{CONNECTION}\""),
-        }),
-        Err(error) => {
-            Err(Error::NoAnsible { why: format!("this machine has no Ansible ({error})") })
-        }
+    // One that does not know the plugin says so, and calls that a success.
+    let said = asked("ansible-doc", &["--type", "connection", CONNECTION])?;
+    if said.contains("chroot_exe") {
+        return Ok(());
     }
+    let why = format!("the Ansible of this machine has no connection \"{CONNECTION}\"");
+    Err(Error::NoAnsible { why })
+}
+
+/// The versions of this machine's Ansible: of its core, and of the collections that come with it, whose modules do the work.
+///
+/// # Errors
+/// There is none, or it does not say.
+pub fn version() -> Result<String, Error> {
+    let said = asked("ansible-playbook", &["--version"])?;
+    let core = said.lines().next().and_then(|line| line.split_once('[')?.1.split_once(']'));
+    let Some((core, _)) = core else {
+        let why = "the Ansible of this machine does not say which version it is".to_owned();
+        return Err(Error::NoAnsible { why });
+    };
+    let line = |name: &str| said.lines().find_map(|line| line.trim().strip_prefix(name));
+    let collections = line("ansible python module location = ").and_then(|core| {
+        let beside = Path::new(core).with_file_name("ansible_collections/ansible_release.py");
+        let text = fs_err::read_to_string(beside).ok()?;
+        Some(text.lines().find_map(|line| line.strip_prefix("ansible_version = "))?.to_owned())
+    });
+    let collections =
+        collections.map(|version| format!(", ansible {}", version.trim_matches('\'')));
+    Ok(format!("{core}{}", collections.unwrap_or_default()))
+}
+
+/// What a program of Ansible's prints, with nothing of its user's or its machine's own settings.
+fn asked(name: &str, arguments: &[&str]) -> Result<String, Error> {
+    let program = installed(name)?;
+    let mut command = Command::new(&program);
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    command.args(arguments).current_dir("/").env_clear();
+    command.env("PATH", path).env("HOME", "/").env("LC_ALL", "C.UTF-8");
+    command.env("ANSIBLE_LOCAL_TEMP", std::env::temp_dir());
+    let output = command.output().map_err(Error::io("run", &program))?;
+    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+}
+
+/// Where a program of Ansible's is.
+fn installed(name: &str) -> Result<PathBuf, Error> {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let mut found = std::env::split_paths(&path).map(|folder| folder.join(name));
+    let found = found.find(|program| program.is_file());
+    let missing = || Error::NoAnsible { why: format!("this machine has no Ansible: no {name}") };
+    std::path::absolute(found.ok_or_else(missing)?).map_err(Error::io("find", name))
 }
 
 /// Runs a role or a playbook on the tree.
@@ -107,9 +138,20 @@ pub fn ansible(
     log: Log<'_>,
 ) -> Result<(), Error> {
     let place = Place::make(root, play, means, epoch)?;
-    let mut command = place.command(play, epoch)?;
+    let program = installed("ansible-playbook")?;
+    let really = fs_err::canonicalize(&program).map_err(Error::io("find", &program))?;
+    if program.starts_with(play.project) || really.starts_with(play.project) {
+        let why = format!("{} is in the project, of which Ansible sees nothing", program.display());
+        return Err(Error::NoAnsible { why });
+    }
+    let mut command = place.command(&program, play, epoch)?;
     let network = play.network;
-    let gathering = Gathering { network: network.is_host(), limit: Some(play.limit), view: None };
+    let enters = means.enter.first().map(Path::new);
+    let shown: Vec<&Path> =
+        [root.path(), means.python, place.folder.as_path()].into_iter().chain(enters).collect();
+    let view = sight::only(play.project, &shown, &place.aside()?, &place.project)?;
+    let gathering =
+        Gathering { network: network.is_host(), limit: Some(play.limit), view: Some(view) };
     sys::gather(&mut command, gathering);
     if let Some((name, value)) = network.variables() {
         command.env(name, value);
@@ -128,13 +170,13 @@ pub fn ansible(
     match ran {
         Ok(_) if told.reached => Ok(()),
         Ok(_) => Err(Error::NotReached(play.path.to_owned())),
-        Err(Error::Failed { what, status, tail }) => Err(match told.failed {
+        Err(Error::Failed { what, status, tail, .. }) => Err(match told.failed {
             Some(failed) => failed.error(&place.project, network.is_host()),
-            None => Error::Failed { what, status, tail: shown(&tail) },
+            None => {
+                let help = told::remedy("", &tail, network.is_host());
+                Error::Failed { what, status, tail: shown(&tail), help }
+            }
         }),
-        Err(Error::Sandbox { source, .. }) => {
-            Err(Error::NoAnsible { why: format!("ansible-playbook cannot be run ({source})") })
-        }
         Err(error) => Err(error),
     }
 }
@@ -149,10 +191,7 @@ struct Place {
 impl Place {
     fn make(root: &Root, play: &Play<'_>, means: &Means<'_>, epoch: u64) -> Result<Self, Error> {
         let place = Self { folder: means.scratch.into(), project: means.scratch.join("project") };
-        let copy = Root::create(&place.project)?;
-        for path in play.reads {
-            provision::copy(&copy, &play.project.join(path), path, epoch)?;
-        }
+        sight::copy(play.project, play.reads, &place.project, epoch)?;
         let temporary = place.folder.join("tmp");
         for (folder, mode) in [(&temporary, 0o1777), (&place.folder.join("home"), 0o700)] {
             let make = || {
@@ -177,6 +216,7 @@ impl Place {
         place.write("extra-vars.json", 0o600, &json!(play.extra_vars).to_string())?;
         place.write("ansible.cfg", 0o600, "[defaults]\n")?;
         place.write("callbacks/overboot_told.py", 0o600, include_str!("told.py"))?;
+        place.write("actions/gather_facts.py", 0o600, include_str!("facts.py"))?;
         if play.role {
             place.write("role.yml", 0o600, &place.play_of_role(play).to_string())?;
         }
@@ -185,6 +225,13 @@ impl Place {
 
     fn path(&self, name: &str) -> PathBuf {
         self.folder.join(name)
+    }
+
+    /// An empty folder, beside all others.
+    fn aside(&self) -> Result<PathBuf, Error> {
+        let aside = self.path("aside");
+        fs_err::create_dir_all(&aside).map_err(Error::io("make", &aside))?;
+        Ok(aside)
     }
 
     fn told(&self) -> PathBuf {
@@ -214,15 +261,13 @@ impl Place {
         } } } })
     }
 
-    /// A role by itself, with its variables as strong as a play's. Of facts it has those that cost nothing: the distribution,
-    /// the architecture, Python.
+    /// A role by itself, with its variables as strong as a play's.
     fn play_of_role(&self, play: &Play<'_>) -> Value {
         let vars: Vec<PathBuf> = play.vars.iter().map(|path| self.project.join(path)).collect();
         json!([{
             "name": play.path,
             "hosts": HOST,
             "gather_facts": true,
-            "gather_subset": ["!all"],
             "vars_files": vars,
             // Found in the first of `ANSIBLE_ROLES_PATH`.
             "roles": [{ "role": play.path.file_name().unwrap_or_default().to_string_lossy() }],
@@ -230,8 +275,8 @@ impl Place {
     }
 
     /// `ansible-playbook`, with nothing of its user's or its machine's own settings.
-    fn command(&self, play: &Play<'_>, epoch: u64) -> Result<Command, Error> {
-        let mut command = Command::new("ansible-playbook");
+    fn command(&self, program: &Path, play: &Play<'_>, epoch: u64) -> Result<Command, Error> {
+        let mut command = Command::new(program);
         command.arg("--inventory").arg(self.path("inventory.json"));
         if play.role {
             command.arg(self.path("role.yml"));
@@ -254,6 +299,7 @@ impl Place {
         command.env("ANSIBLE_LOCAL_TEMP", self.path("home/tmp")).env("ANSIBLE_REMOTE_TEMP", "/tmp");
         command.env("ANSIBLE_ROLES_PATH", joined(&roles)?);
         command.env("ANSIBLE_COLLECTIONS_PATH", self.project.join("collections"));
+        command.env("ANSIBLE_ACTION_PLUGINS", self.path("actions"));
         command.env("ANSIBLE_CALLBACK_PLUGINS", self.path("callbacks"));
         command.env("ANSIBLE_CALLBACKS_ENABLED", "overboot_told");
         command.env("OVERBOOT_TOLD", self.told()).env("OVERBOOT_HOST", HOST);

@@ -10,7 +10,7 @@ DOCUMENTATION = """
 name: overboot_told
 type: notification
 short_description: Tells overboot which task failed
-description: Writes the last failure, and whether anything was done in the image, to a file.
+description: Writes the last failure that nothing rescued, and whether anything was done in the image, to a file.
 """
 
 LONGEST = 4000
@@ -19,6 +19,17 @@ LONGEST = 4000
 def of(result, name):
     # ansible-core 2.19 made these properties public.
     return getattr(result, name, None) or getattr(result, "_" + name)
+
+
+def rescued(task):
+    """Is there a rescue for it, in its block or in one around it?"""
+    one, around = task, task._parent
+    while around is not None:
+        inside = getattr(around, "block", None) or []
+        if getattr(around, "rescue", None) and any(one._uuid == other._uuid for other in inside):
+            return True
+        one, around = around, around._parent
+    return False
 
 
 class CallbackModule(CallbackBase):
@@ -53,7 +64,7 @@ class CallbackModule(CallbackBase):
         self.tell()
 
     def v2_runner_on_failed(self, result, ignore_errors=False):
-        if not ignore_errors:
+        if not ignore_errors and not rescued(of(result, "task")):
             self.failure(result)
 
     def v2_runner_on_unreachable(self, result):

@@ -19,6 +19,17 @@ const OF_THE_NETWORK: [&str; 9] = [
     "uri",
 ];
 
+/// How Ansible says that it does not find a file of the project, in small letters: of modules that copy, of lookups, of roles and
+/// included files.
+const NOT_FOUND: [&str; 6] = [
+    "could not find or access",
+    "could not locate file",
+    "unable to find '",
+    "was not found in ",
+    "unable to retrieve file contents",
+    "could not find specified file",
+];
+
 /// What came of a run.
 #[derive(Debug, Default, Deserialize)]
 pub(super) struct Told {
@@ -47,11 +58,7 @@ impl Failed {
     /// As an error; places are told from the folder `project` on.
     pub(super) fn error(self, project: &Path, network: bool) -> Error {
         let module = self.action.rsplit('.').next().unwrap_or_default();
-        let help = if !network && OF_THE_NETWORK.contains(&module) {
-            "\n  help: a step has no network unless it says `network = true`; packages that a `packages` step before it names are there already"
-        } else {
-            ""
-        };
+        let help = remedy(module, &self.message, network);
         let prefix = format!("{}/", project.display());
         Error::Task {
             place: self.place.replace(&prefix, ""),
@@ -59,6 +66,18 @@ impl Failed {
             message: self.message.replace(&prefix, ""),
             help,
         }
+    }
+}
+
+/// What to do about a failure of that module, where that is known.
+pub(super) fn remedy(module: &str, message: &str, network: bool) -> &'static str {
+    let message = message.to_lowercase();
+    if NOT_FOUND.iter().any(|words| message.contains(words)) {
+        "\n  help: of the project Ansible sees the role, or what is beside the playbook, and what `vars` and `reads` name: put what it needs into `reads`"
+    } else if !network && OF_THE_NETWORK.contains(&module) {
+        "\n  help: a step has no network unless it says `network = true`; packages that a `packages` step before it names are there already"
+    } else {
+        ""
     }
 }
 
@@ -74,6 +93,8 @@ mod tests {
         let said = told.failed.unwrap().error(Path::new("/scratch/project"), false).to_string();
         assert!(said.starts_with("roles/raid/tasks/main.yml:3: the task \"raid : tools\" failed"));
         assert!(said.contains("    x\n  help: a step has no network"), "{said}");
+        let said = remedy("copy", "Could not find or access 'motd'\nSearched in:", false);
+        assert!(said.contains("`reads`") && remedy("copy", "disk full", false).is_empty());
         assert!(read(Path::new("/nothing")).failed.is_none());
     }
 }
