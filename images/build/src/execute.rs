@@ -9,7 +9,7 @@ use std::time::Instant;
 use overboot_archive::Wanted;
 use overboot_digest::Digest;
 use overboot_pack::KernelModules;
-use overboot_recipe::{Lock, LockedPackage, Recipe, Whence};
+use overboot_recipe::{Lock, LockedPackage, Provisioner, Recipe, Whence};
 use overboot_rootfs::Network;
 use overboot_store::Store;
 
@@ -97,7 +97,7 @@ impl Context<'_> {
     /// The network of a step that asks for it, or of one that does not.
     pub(crate) fn network(&self, asked: bool) -> Network<'_> {
         let proxy = self.recipe.archive.proxy.as_ref().map(|proxy| proxy.as_str());
-        // Also a base that is only made again because its tree is gone asks nobody.
+        // With `--offline` no such step is carried out; it would get nothing.
         let offline = self.project.options().offline;
         if asked && !offline { Network::Host { proxy } } else { Network::None }
     }
@@ -179,6 +179,16 @@ pub fn prepare(
     }
     if ansible::packages(recipe).is_some() {
         given.ansible = ansible::version()?;
+    }
+    for (name, base) in &recipe.bases {
+        let target = Target::Base(name.clone());
+        let contents = steps::contents_digest(&store, &target)?;
+        if !base.provision.iter().all(Provisioner::repeats)
+            && !steps::is_packed(project, recipe, lock, &given, name, contents)
+        {
+            given.gone.insert(target.clone());
+        }
+        given.contents.extend(contents.map(|contents| (target, contents)));
     }
     let mut planned = plan(recipe, lock, &given, goal.targets)?;
     if goal.keep_overlays {

@@ -1,8 +1,9 @@
 //! The steps of a build, and why each must run. Pure: it reads nothing but what it is given.
 
+mod target;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
-use std::str::FromStr;
 
 use overboot_digest::Digest;
 use overboot_recipe::{Lock, Placed, Provisioner, Recipe, Script};
@@ -14,61 +15,10 @@ use crate::lock::LOADERS;
 use crate::transactions::{Transaction, starts_from_packages, transactions};
 use crate::{ansible, apt};
 
+pub use target::Target;
+
 /// The code that makes images, digested by the build script: another maker may make another image from the same inputs.
 pub(crate) const MAKER: &str = env!("OVERBOOT_MAKER");
-
-/// Something that can be built, and the name that it has in the store.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Target {
-    /// The kernel: `kernel`.
-    Kernel,
-    /// The network boot loaders: `ipxe`.
-    Ipxe,
-    /// A layer of modules: `modules/NAME`.
-    Modules(String),
-    /// An initrd: `initrd/NAME`.
-    Initrd(String),
-    /// A base filesystem: `base/NAME`.
-    Base(String),
-    /// An overlay: `overlay/NAME`.
-    Overlay(String),
-    /// A signed boot set: `set/NAME`, for each overlay, and for each base by itself.
-    Set(String),
-}
-
-impl fmt::Display for Target {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Kernel => f.write_str("kernel"),
-            Self::Ipxe => f.write_str("ipxe"),
-            Self::Modules(name) => write!(f, "modules/{name}"),
-            Self::Initrd(name) => write!(f, "initrd/{name}"),
-            Self::Base(name) => write!(f, "base/{name}"),
-            Self::Overlay(name) => write!(f, "overlay/{name}"),
-            Self::Set(name) => write!(f, "set/{name}"),
-        }
-    }
-}
-
-impl FromStr for Target {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let name = |name: &str| name.to_owned();
-        match text.split_once('/') {
-            None if text == "kernel" => Ok(Self::Kernel),
-            None if text == "ipxe" => Ok(Self::Ipxe),
-            Some(("modules", rest)) => Ok(Self::Modules(name(rest))),
-            Some(("initrd", rest)) => Ok(Self::Initrd(name(rest))),
-            Some(("base", rest)) => Ok(Self::Base(name(rest))),
-            Some(("overlay", rest)) => Ok(Self::Overlay(name(rest))),
-            Some(("set", rest)) => Ok(Self::Set(name(rest))),
-            _ => Err(format!(
-                "\"{text}\" is not a target; write kernel, ipxe, modules/NAME, initrd/NAME, base/NAME, overlay/NAME or set/NAME"
-            )),
-        }
-    }
-}
 
 /// What a plan is made from, besides the recipe and the lock.
 #[derive(Debug, Clone, Default)]
@@ -81,6 +31,11 @@ pub struct Given {
     pub signer: Option<String>,
     /// What the store has.
     pub have: BTreeMap<Target, Record>,
+    /// What is in the bases that the store has: the digests of their lists of contents.
+    pub contents: BTreeMap<Target, Digest>,
+    /// Bases that may become other ones when they are made again, since their steps use what is not in the lock, and whose trees,
+    /// which those in the store were packed from, are gone.
+    pub gone: BTreeSet<Target>,
     /// The versions of this machine's Ansible, where there is one and the recipe has steps for it.
     pub ansible: Option<String>,
     /// What the store names, but cannot be used, and why.
@@ -183,7 +138,7 @@ impl fmt::Display for Plan {
 
 /// The key of the tree that a base or an overlay is packed from: the same tree may be packed in several ways.
 pub(crate) fn tree_key(recipe: &Recipe, lock: &Lock, given: &Given, target: &Target) -> Digest {
-    Planner { recipe, lock, given, plan: Plan::default() }.tree_inputs(target).key()
+    Planner::new(recipe, lock, given).tree_inputs(target).key()
 }
 
 /// The steps of a base or an overlay; none of anything else.
@@ -238,9 +193,18 @@ pub fn plan(recipe: &Recipe, lock: &Lock, given: &Given, wanted: &[Target]) -> R
         known(recipe, target)?;
     }
     let all = targets(recipe);
-    let mut planner = Planner { recipe, lock, given, plan: Plan::default() };
-    for target in if wanted.is_empty() { &all } else { wanted } {
-        planner.add(target);
+    let mut planner = Planner::new(recipe, lock, given);
+    loop {
+        for target in if wanted.is_empty() { &all } else { wanted } {
+            planner.add(target);
+        }
+        let again = planner.bases_that_are_gone();
+        if again.is_empty() {
+            break;
+        }
+        // Whatever is built on them or made with them is to be seen anew.
+        planner.again.extend(again);
+        planner.plan = Plan::default();
     }
     match planner.plan.left_out.first() {
         // Asked for by name, it is not merely left out.
@@ -256,9 +220,43 @@ struct Planner<'a> {
     lock: &'a Lock,
     given: &'a Given,
     plan: Plan,
+    /// Bases that must be made again, and the overlay that needs each.
+    again: BTreeMap<Target, Target>,
+}
+
+impl<'a> Planner<'a> {
+    fn new(recipe: &'a Recipe, lock: &'a Lock, given: &'a Given) -> Self {
+        Self { recipe, lock, given, plan: Plan::default(), again: BTreeMap::new() }
+    }
 }
 
 impl Planner<'_> {
+    /// The bases that would be made again under an overlay while the store keeps another one, each with such an overlay.
+    fn bases_that_are_gone(&self) -> BTreeMap<Target, Target> {
+        let running = self.plan.steps.iter().filter(|step| step.runs());
+        let on = |step: &Step| -> Vec<(Target, Target)> {
+            let Target::Overlay(_) = step.target else { return Vec::new() };
+            let bases = step.after.iter().map(|place| &self.plan.steps[*place]);
+            let gone = bases.filter(|b| !b.runs() && self.given.gone.contains(&b.target));
+            gone.map(|base| (base.target.clone(), step.target.clone())).collect()
+        };
+        running.flat_map(on).collect()
+    }
+
+    /// Why an overlay that is made from what it was made from stands on another base all the same.
+    fn on_another(&self, record: &Record, base: &Step) -> Vec<String> {
+        let now = self.given.contents.get(&base.target);
+        let another = record.beneath.is_some_and(|was| now.is_some_and(|now| *now != was));
+        let target = &base.target;
+        if base.runs() && self.given.gone.contains(target) {
+            vec![format!("{target} is made anew")]
+        } else if !base.runs() && another {
+            vec![format!("{target} is not the one that it was built on")]
+        } else {
+            Vec::new()
+        }
+    }
+
     /// Adds the step to `target`, and before it those it needs; returns its place.
     fn add(&mut self, target: &Target) -> Option<usize> {
         if let Some(place) = self.plan.place(target) {
@@ -303,9 +301,16 @@ impl Planner<'_> {
             Target::Set(name) => self.set(name)?,
         };
         let mut key = inputs.key();
-        let record = self.given.have.get(target).filter(|record| record.key != key);
-        let only_base_changed =
-            record.is_some_and(|r| only_base_differs(target, &r.inputs, &inputs));
+        let have = self.given.have.get(target);
+        let another = match (target, have, after.first()) {
+            (Target::Overlay(_), Some(record), Some(base)) if record.key == key => {
+                self.on_another(record, &self.plan.steps[*base])
+            }
+            _ => Vec::new(),
+        };
+        let record = have.filter(|record| record.key != key);
+        let only_base_changed = !another.is_empty()
+            || record.is_some_and(|r| only_base_differs(target, &r.inputs, &inputs));
         let kept = only_base_changed && self.given.kept.contains(target);
         let why = match self.given.have.get(target) {
             None => {
@@ -320,7 +325,12 @@ impl Planner<'_> {
             Some(record) if record.key != key => differences(&record.inputs, inputs.map()),
             // A set names its parts by digest: a part that was lost and is made again may be another one.
             Some(_) if matches!(target, Target::Set(_)) => self.remade(&after),
-            Some(_) => Vec::new(),
+            Some(_) => match self.again.get(target) {
+                Some(overlay) => vec![format!(
+                    "{overlay} is built on it, its tree is gone, and made again it may be another one"
+                )],
+                None => another,
+            },
         };
         if !why.is_empty() && steps_of(self.recipe, target).iter().any(Provisioner::network) {
             self.plan.notes.push(format!(

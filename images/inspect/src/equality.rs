@@ -87,6 +87,7 @@ mod tests {
     #[test]
     fn inputs_that_differ_are_named() {
         let record = |epoch: &str, entries| Record {
+            beneath: None,
             target: "base/base".into(),
             key: Digest::of(epoch),
             inputs: [("epoch".to_owned(), epoch.to_owned())].into(),

@@ -80,6 +80,12 @@ impl Provisioner {
             _ => false,
         }
     }
+
+    /// Does the same recipe and lock make the same of it at any time? Who knows what a network or a building machine has.
+    #[must_use]
+    pub fn repeats(&self) -> bool {
+        !self.network() && !matches!(self, Self::HostScript(_))
+    }
 }
 
 impl Provisioner {

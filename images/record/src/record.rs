@@ -20,6 +20,9 @@ pub struct Record {
     pub entries: u64,
     /// The size of its files in bytes, before compression.
     pub unpacked: u64,
+    /// What an overlay was built on: the digest of its base's [`Contents`](crate::Contents).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub beneath: Option<Digest>,
     /// Further facts for people, such as the kernel's version.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub facts: BTreeMap<String, String>,

@@ -309,6 +309,76 @@ fn another_architecture_is_locked_and_planned_and_not_built() {
 }
 
 #[test]
+fn overlays_stand_on_the_base_that_is_there() {
+    if !possible() {
+        return;
+    }
+    let small = with(
+        r#"
+[base.drawn]
+[[base.drawn.provision]]
+packages = ["greeter"]
+[[base.drawn.provision]]
+host-script = "draw.sh"
+
+[overlay.seen]
+base = "drawn"
+[[overlay.seen.provision]]
+script = "see.sh"
+
+[overlay.other]
+base = "drawn"
+[[overlay.other.provision]]
+script = "see.sh"
+"#,
+    );
+    // Never the same twice.
+    let draw = b"#!/bin/sh\ncp /proc/sys/kernel/random/uuid \"$ROOT/etc/drawn\"\n";
+    put(&small, "draw.sh", 0o755, draw);
+    let see = "#!/bin/sh\nread drawn < /etc/drawn\necho $drawn > /etc/seen\n";
+    put(&small, "see.sh", 0o644, see.as_bytes());
+    let project = &small.project;
+    let targets = ["base/drawn", "overlay/seen", "overlay/other"];
+    let all = |command: &str| project.succeed(&[&[command], targets.as_slice()].concat());
+    let agree = || {
+        let drawn = text(&small, "base/drawn", "etc/drawn");
+        for overlay in &targets[1..] {
+            assert_eq!(text(&small, overlay, "etc/seen"), drawn, "{overlay}");
+        }
+        assert!(!all("plan").contains("build:"), "{}", all("plan"));
+        drawn
+    };
+    all("build");
+    let first = agree();
+    // Nobody needs the tree.
+    let trees = project.folder.join(".overboot/trees");
+    fs::remove_dir_all(&trees).unwrap();
+    all("build");
+    assert_eq!(agree(), first);
+
+    // An overlay needs it.
+    let recipe = fs::read_to_string(project.folder.join("overboot.toml")).unwrap();
+    put(&small, "see2.sh", 0o644, see.as_bytes());
+    project.write_recipe(&recipe.replacen("see.sh", "see2.sh", 1));
+    let planned = all("plan");
+    for line in [
+        "base/drawn               build: overlay/seen is built on it, its tree is gone",
+        "overlay/other            build: base/drawn is made anew",
+    ] {
+        assert!(planned.contains(line), "{line}: {planned}");
+    }
+    project.succeed(&["build", "overlay/seen"]);
+    // The other one was not asked for, and is told from one that stands on this base.
+    let planned = all("plan");
+    let why = "overlay/other            build: base/drawn is not the one that it was built on";
+    assert!(planned.contains(why), "{planned}");
+    all("build");
+    assert_ne!(agree(), first);
+    all("build");
+    project.assert_clean();
+}
+
+#[test]
 fn a_step_has_its_time() {
     if !possible() {
         return;

@@ -57,6 +57,7 @@ fn built(recipe: &Recipe, lock: &Lock, given: &mut Given) {
             packages: Vec::new(),
             entries: 0,
             unpacked: 0,
+            beneath: None,
             facts: BTreeMap::new(),
         };
         given.have.insert(step.target, record);
@@ -120,4 +121,54 @@ fn a_step_with_a_network_is_told_while_it_must_run() {
     assert!(planned.to_string().contains("overlay/tools uses the network"), "{planned}");
     built(&recipe, &lock, &mut given);
     assert!(plan(&recipe, &lock, &given, &[]).unwrap().notes.is_empty());
+}
+
+#[test]
+fn a_base_whose_tree_is_gone_is_made_anew_with_all_that_stands_on_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let text = format!("{RECIPE}[overlay.other]\nbase = \"base\"\n");
+    let recipe = Recipe::parse(&text, &folder.path().join("overboot.toml")).unwrap();
+    let old = lock(1, "1", "1");
+    let signer = Some("key".to_owned());
+    let mut given = Given { signer, ..Given::default() };
+    built(&recipe, &old, &mut given);
+    let [base, other, tools] = [
+        Target::Base("base".to_owned()),
+        Target::Overlay("other".to_owned()),
+        Target::Overlay("tools".to_owned()),
+    ];
+    let running = |given: &Given, wanted: &[Target]| -> Vec<String> {
+        let plan = plan(&recipe, &old, given, wanted).unwrap();
+        let running = plan.steps.iter().filter(|step| step.runs());
+        running.map(|step| format!("{}: {}", step.target, step.why.join(", "))).collect()
+    };
+    // As long as nobody needs the tree, nobody misses it.
+    given.gone.insert(base.clone());
+    assert_eq!(running(&given, &[]), Vec::<String>::new());
+    let of_other = given.have.remove(&other).unwrap();
+    let why = "its tree is gone, and made again it may be another one";
+    assert_eq!(
+        running(&given, &[]),
+        [
+            format!("base/base: overlay/other is built on it, {why}"),
+            "overlay/other: not built yet".to_owned(),
+            "overlay/tools: base/base is made anew".to_owned(),
+            "set/base: base/base is made anew".to_owned(),
+            "set/other: base/base is made anew, overlay/other is made anew".to_owned(),
+            "set/tools: base/base is made anew, overlay/tools is made anew".to_owned(),
+        ]
+    );
+    given.gone.clear();
+    assert_eq!(running(&given, std::slice::from_ref(&other)), ["overlay/other: not built yet"]);
+
+    // Where only some were built then, the others are known to stand on what is no longer there.
+    given.have.insert(other, of_other);
+    given.contents.insert(base, Digest::of("now"));
+    given.have.get_mut(&tools).unwrap().beneath = Some(Digest::of("now"));
+    assert_eq!(running(&given, &[]), Vec::<String>::new());
+    given.have.get_mut(&tools).unwrap().beneath = Some(Digest::of("before"));
+    assert_eq!(
+        running(&given, &[])[0],
+        "overlay/tools: base/base is not the one that it was built on"
+    );
 }

@@ -42,6 +42,8 @@ pub(crate) fn publish_layers(
     made: Made,
 ) -> Result<(), Error> {
     let contents = contents::of(context, step, &layers)?;
+    let beneath = contents.as_ref().and_then(|contents| contents.beneath.as_ref());
+    let beneath = beneath.map(|base| base.contents);
     let facts = contract::of_image(context.store, context.recipe, &step.target, layers.first())?;
     if let Some(contents) = contents {
         layers.push(Layer::new(CONTENTS, context.store.put_bytes(&contents.to_bytes())?));
@@ -54,6 +56,7 @@ pub(crate) fn publish_layers(
         packages: made.packages,
         entries: made.entries,
         unpacked: made.unpacked,
+        beneath,
         facts: made.facts.into_iter().map(|(name, value)| (name.to_owned(), value)).collect(),
     };
     let record = serde_json::to_vec(&record).unwrap_or_default();
@@ -91,6 +94,19 @@ pub(crate) fn record(store: &Store, target: &Target) -> Result<Option<Record>, E
     let bytes = fs_err::read(store.blob_path(&record.digest)).ok();
     let bytes = bytes.filter(|bytes| Digest::of(bytes) == record.digest);
     Ok(bytes.and_then(|bytes| serde_json::from_slice(&bytes).ok()))
+}
+
+/// The digest of the contents of what the store has under a target's name, where that is known.
+pub(crate) fn contents_digest(store: &Store, target: &Target) -> Result<Option<Digest>, Error> {
+    use overboot_store::Error::{Blob, Manifest};
+    let artifact = match store.get(&target.to_string()) {
+        Ok(artifact) => artifact,
+        Err(Blob { .. } | Manifest { .. }) => None,
+        Err(error) => return Err(error.into()),
+    };
+    let layers = artifact.map(|artifact| artifact.manifest.layers).unwrap_or_default();
+    let contents = layers.iter().find(|layer| layer.media_type == CONTENTS);
+    Ok(contents.map(|layer| layer.digest))
 }
 
 /// Why what the store has under a target's name is none of ours.

@@ -7,7 +7,7 @@ use overboot_pack::{Facts, ScanOptions, image, overlay as upper};
 use overboot_recipe::Compression;
 use overboot_squashfs::{Compression as Squash, Options};
 
-use super::artifact::{Made, publish};
+use super::artifact::{Made, contents_digest, publish};
 use super::tree;
 use crate::error::Error;
 use crate::execute::Context;
@@ -28,6 +28,10 @@ pub(crate) fn base(context: &Context<'_>, step: &Step, name: &str) -> Result<u64
         let options = options(context, compression);
         let packed = image::write_squashfs(&tree, &scan(context), &options, out, &mut |_| {})?;
         Ok(made(context, step, &packed.facts))
+    })
+    .and_then(|size| {
+        tree::note_packed(&tree, contents_digest(context.store, &step.target)?)?;
+        Ok(size)
     })
 }
 

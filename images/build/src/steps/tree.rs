@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::PoisonError;
 
 use overboot_digest::Digest;
+use overboot_recipe::{Lock, Recipe};
 use overboot_rootfs::{Filters, Root, identity, layered, upper};
 
 use super::provision;
@@ -12,10 +13,14 @@ use crate::apt::{apt_preferences, apt_sources, image_keys};
 use crate::error::Error;
 use crate::execute::Context;
 use crate::lock::LOADERS;
-use crate::plan::{MAKER, Target, tree_key};
+use crate::plan::{Given, MAKER, Target, tree_key};
+use crate::project::Project;
 
 /// What the file beside a tree is called that says how many entries it has.
 const COUNT: &str = ".entries";
+
+/// And the one that says what is in the image that was packed from it.
+const PACKED: &str = ".packed";
 
 /// The files of an image's packages, as they are in them: for packages of which only files are wanted.
 pub(crate) fn files(context: &Context<'_>, image: &str) -> Result<PathBuf, Error> {
@@ -44,7 +49,8 @@ fn is_whole(tree: &Path) -> bool {
 pub(crate) fn base(context: &Context<'_>, name: &str) -> Result<PathBuf, Error> {
     let target = Target::Base(name.to_owned());
     let Some(base) = context.recipe.bases.get(name) else { return Err(gone(&target)) };
-    kept(context, &base_name(context, name), |folder| {
+    let tree = base_name(context.recipe, context.lock, context.given, name);
+    kept(context, &tree, |folder| {
         let root = Root::open(folder)?;
         let filters = Filters::default().and(&base.path_exclude, &base.path_include);
         keep_to(&root, "overboot", &filters)?;
@@ -124,6 +130,7 @@ pub(crate) fn kept(
         return Ok(path);
     }
     overboot_rootfs::remove_tree(&path)?;
+    overboot_rootfs::remove_tree(&beside(&path, PACKED))?;
     let aside = context.project.scratch().join(name);
     Root::create(&aside)?;
     make(&aside)?;
@@ -137,9 +144,34 @@ pub(crate) fn kept(
 
 /// The file beside a tree that says how many entries it has.
 fn counted(tree: &Path) -> PathBuf {
+    beside(tree, COUNT)
+}
+
+fn beside(tree: &Path, ending: &str) -> PathBuf {
     let mut name = tree.as_os_str().to_owned();
-    name.push(COUNT);
+    name.push(ending);
     name.into()
+}
+
+/// Notes what is in the image that was packed from a tree.
+pub(crate) fn note_packed(tree: &Path, contents: Option<Digest>) -> Result<(), Error> {
+    let note = beside(tree, PACKED);
+    let contents = contents.map(|contents| contents.to_string()).unwrap_or_default();
+    fs_err::write(&note, contents).map_err(Error::io("write", &note))
+}
+
+/// Is the tree there that the base with these contents was packed from? Where the store has no such base, any one will do.
+pub(crate) fn is_packed(
+    project: &Project,
+    recipe: &Recipe,
+    lock: &Lock,
+    given: &Given,
+    name: &str,
+    contents: Option<Digest>,
+) -> bool {
+    let tree = project.trees().join(base_name(recipe, lock, given, name));
+    let said = fs_err::read_to_string(beside(&tree, PACKED)).unwrap_or_default();
+    contents.is_none_or(|contents| said == contents.to_string()) && is_whole(&tree)
 }
 
 /// How many files and folders there are in a tree; what cannot be read is none.
@@ -154,7 +186,7 @@ fn entries(folder: &Path) -> u64 {
 
 /// Is the tree of a base there?
 pub(crate) fn has_base(context: &Context<'_>, name: &str) -> bool {
-    is_kept(context, &base_name(context, name))
+    is_kept(context, &base_name(context.recipe, context.lock, context.given, name))
 }
 
 /// Removes the trees that this recipe and lock do not need.
@@ -162,9 +194,11 @@ pub(crate) fn sweep(context: &Context<'_>) -> Result<(), Error> {
     let folder = context.project.trees();
     let images = ["kernel", LOADERS, PYTHON];
     let mut needed = images.map(|image| files_name(context, image)).to_vec();
-    needed.extend(context.recipe.bases.keys().map(|name| base_name(context, name)));
-    let counts: Vec<String> = needed.iter().map(|name| format!("{name}{COUNT}")).collect();
-    needed.extend(counts);
+    let bases = context.recipe.bases.keys();
+    needed.extend(bases.map(|name| base_name(context.recipe, context.lock, context.given, name)));
+    let beside = needed.iter().flat_map(|name| [COUNT, PACKED].map(|end| format!("{name}{end}")));
+    let beside: Vec<String> = beside.collect();
+    needed.extend(beside);
     let entries = fs_err::read_dir(&folder).map_err(Error::io("read", &folder))?;
     for entry in entries {
         let entry = entry.map_err(Error::io("read", &folder))?;
@@ -186,9 +220,9 @@ pub(crate) fn files_name(context: &Context<'_>, image: &str) -> String {
     format!("{image}-{}", key.short())
 }
 
-fn base_name(context: &Context<'_>, name: &str) -> String {
+fn base_name(recipe: &Recipe, lock: &Lock, given: &Given, name: &str) -> String {
     let target = Target::Base(name.to_owned());
-    let key = tree_key(context.recipe, context.lock, context.given, &target);
+    let key = tree_key(recipe, lock, given, &target);
     format!("base-{name}-{}", key.short())
 }
 
