@@ -115,11 +115,12 @@ impl Alternative {
         best.map(|(path, choice)| (path.as_str(), choice))
     }
 
-    /// Each candidate by itself, so that those of several layers add up, and what somebody has chosen.
+    /// Each candidate by itself, so that those of several layers add up, and what somebody has chosen. Where nobody has, nothing is
+    /// said of it: a layer that merely brings a candidate undoes no other's choice.
     pub(crate) fn records(&self) -> Vec<String> {
-        let mode = match &self.chosen {
+        let mode = || match &self.chosen {
             Some(chosen) => format!("{MANUAL} {chosen}"),
-            None => if self.manual { MANUAL } else { AUTO }.to_owned(),
+            None => MANUAL.to_owned(),
         };
         let choice = |(path, choice): (&String, &Choice)| {
             let mut record = format!("{path}\n{}\n{}", choice.priority, choice.link);
@@ -128,7 +129,7 @@ impl Alternative {
             }
             record
         };
-        let mode = (!self.choices.is_empty()).then_some(mode);
+        let mode = (self.manual && !self.choices.is_empty()).then(mode);
         mode.into_iter().chain(self.choices.iter().map(choice)).collect()
     }
 

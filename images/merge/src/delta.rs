@@ -132,6 +132,18 @@ mod tests {
         let both = apply(form, &apply(form, &base, &one), &two);
         assert_eq!(both, file("manual", &[nano.clone(), vim.clone()]));
         // Without it in the base, too, and then without it at all.
+        let both = file("manual", &[nano.clone(), vim.clone()]);
+        let alone = |mode: &str, choice: &String| {
+            difference(form, "", &file(mode, std::slice::from_ref(choice)))
+        };
+        let (chosen, brought) = (alone("manual", &vim), alone("auto", &nano));
+        for [first, second] in [[&chosen, &brought], [&brought, &chosen]] {
+            assert_eq!(apply(form, &apply(form, "", first), second), both);
+        }
+        // Who gives a choice up says so.
+        let back = difference(form, &both, &file("auto", &[nano, vim.clone()]));
+        assert_eq!(back.gone.iter().collect::<Vec<_>>(), ["mode"]);
+        assert!(apply(form, &both, &back).starts_with("auto\n"));
         assert_eq!(apply(form, "", &one), file("manual", &[vim]));
         let none = difference(form, &base, "");
         assert_eq!(apply(form, &base, &none), "");

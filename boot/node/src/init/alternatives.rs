@@ -125,12 +125,18 @@ mod tests {
 
     impl Editors {
         fn new() -> Self {
+            let editors = Self::without();
+            install(&editors.path("base"), "ed", -100, true);
+            editors
+        }
+
+        /// A base with none.
+        fn without() -> Self {
             let editors = Self { folder: tempfile::tempdir().unwrap() };
             let base = editors.path("base");
             for folder in ["etc/alternatives", "usr/bin", "usr/man", ALTERNATIVES, "var/log"] {
                 std::fs::create_dir_all(base.join(folder)).unwrap();
             }
-            install(&base, "ed", -100, true);
             editors
         }
 
@@ -268,6 +274,40 @@ mod tests {
         });
         assert_eq!(told(&editors.root(&[&vim, &nano, &back])).1, "/usr/bin/ed");
         assert_eq!(told(&editors.root(&[&back, &nano, &vim])).1, "/usr/bin/vim");
+    }
+
+    #[test]
+    fn what_was_chosen_stays_chosen_where_another_brings_the_same_name() {
+        if !require::program("update-alternatives") {
+            return;
+        }
+        let editors = Editors::without();
+        let vim = editors.overlay("vim", |root| {
+            install(root, "vim", 30, true);
+            alternatives(root, &["--set", "editor", "/usr/bin/vim"]);
+        });
+        let nano = editors.overlay("nano", |root| install(root, "nano", 40, false));
+        for layers in [[&vim, &nano], [&nano, &vim]] {
+            let root = editors.root(&layers);
+            let (status, value, all) = told(&root);
+            assert_eq!((status.as_str(), value.as_str()), ("manual", "/usr/bin/vim"));
+            assert_eq!((all.len(), page(&root)), (2, Some("/usr/man/vim.1".into())));
+        }
+    }
+
+    #[test]
+    fn a_choice_that_is_given_up_is_made_for_no_one() {
+        if !require::program("update-alternatives") {
+            return;
+        }
+        let editors = Editors::new();
+        install(&editors.path("base"), "vim", 30, true);
+        alternatives(&editors.path("base"), &["--set", "editor", "/usr/bin/ed"]);
+        let back = editors.overlay("back", |root| {
+            alternatives(root, &["--auto", "editor"]);
+        });
+        let (status, value, _) = told(&editors.root(&[&back]));
+        assert_eq!((status.as_str(), value.as_str()), ("auto", "/usr/bin/vim"));
     }
 
     #[test]
