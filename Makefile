@@ -11,7 +11,7 @@ help:
 	@echo "make demo     build, make images, boot a machine and command it"
 	@echo "make test     all tests, machines included"
 	@echo "make lint     format, clippy, layers, licences"
-	@echo "make fuzz     a minute of hostile input for each reader of it"
+	@echo "make fuzz     a minute of hostile input for each of seven readers"
 	@echo "make bench    the figures of docs/benchmarks.md"
 	@echo "make install  overboot into $(DESTDIR)$(PREFIX)/bin"
 

@@ -37,7 +37,7 @@ pub fn deb(bytes: &[u8]) {
 /// Something outside of the folder did.
 pub fn unpack(bytes: &[u8]) {
     thread_local!(static PLACE: OnceCell<Place> = const { OnceCell::new() });
-    PLACE.with(|place| place.get_or_init(Place::new).unpack(bytes));
+    let _ = PLACE.with(|place| place.get_or_init(Place::new).unpack(bytes));
 }
 
 /// A folder with a neighbour that nobody may touch.
@@ -60,7 +60,8 @@ impl Place {
         self.folder.path().join(name)
     }
 
-    fn unpack(&self, bytes: &[u8]) {
+    /// How many files and folders there were afterwards, besides two links; or why it was refused.
+    fn unpack(&self, bytes: &[u8]) -> Result<usize, overboot_rootfs::Error> {
         let control = tarball(&[("./control", b"Package: p\nVersion: 1\nArchitecture: all\n")]);
         let package = self.path("package");
         fs_err::write(&package, ar(&control, bytes)).expect("the package is written");
@@ -75,9 +76,10 @@ impl Place {
             architecture: "all".to_owned(),
             path: package,
         };
-        let _ = extract(&package, &root);
+        let done = extract(&package, &root).map(|()| entries(&root) - 2);
         remove_tree(&root).expect("what was unpacked can be removed");
         self.check();
+        done
     }
 
     fn check(&self) {
@@ -93,5 +95,30 @@ impl Place {
         assert_eq!(names(&self.path("beside")), ["file"], "in the neighbour");
         let text = fs_err::read_to_string(self.path("beside/file")).expect("the file is there");
         assert_eq!(text, "untouched");
+    }
+}
+
+fn entries(folder: &Path) -> usize {
+    let inside = fs_err::read_dir(folder).expect("the folder is there");
+    let below = inside.map(|entry| {
+        let path = entry.expect("an entry").path();
+        1 + if path.is_dir() && !path.is_symlink() { entries(&path) } else { 0 }
+    });
+    below.sum()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use overboot_testkit::require;
+
+    #[test]
+    fn what_is_right_is_unpacked() {
+        if require::root() {
+            let [whole, behind_a_link] = [true, false].map(crate::seeds::tree);
+            assert_eq!(Place::new().unpack(&whole).unwrap(), 6);
+            // What would be a folder outside is none in the tree, where the link makes way for one.
+            assert_eq!(Place::new().unpack(&behind_a_link).unwrap(), 7);
+        }
     }
 }

@@ -1,4 +1,4 @@
-//! What must hold for every input, however hostile, one function for each reader of bytes from elsewhere:
+//! What must hold for every input, however hostile, one function for each of these readers of bytes from elsewhere:
 //!
 //! | function | reads | besides "no panic, no hang, bounded memory" |
 //! |---|---|---|

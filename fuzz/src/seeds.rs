@@ -25,8 +25,8 @@ pub const TARGETS: [(&str, Property); 7] = [
 #[must_use]
 pub fn seeds(target: &str) -> Vec<Vec<u8>> {
     let mut seeds = match target {
-        "deb" => vec![ar(&tarball(&[("./control", CONTROL)]), &tree())],
-        "unpack" => vec![tree()],
+        "deb" => vec![ar(&tarball(&[("./control", CONTROL)]), &tree(true))],
+        "unpack" => vec![tree(true), tree(false)],
         "recipe" => vec![shipped()],
         "squashfs" => {
             [Compression::Gzip { level: 1 }, Compression::Lz4, Compression::Zstd { level: 1 }]
@@ -76,21 +76,31 @@ pub(crate) fn tarball(files: &[(&str, &[u8])]) -> Vec<u8> {
     for (path, bytes) in files {
         let mut header = tar::Header::new_gnu();
         header.set_mode(0o644);
+        header.set_uid(0);
+        header.set_gid(0);
+        header.set_mtime(0);
         header.set_size(bytes.len() as u64);
         archive.append_data(&mut header, path, *bytes).expect("a Vec takes all");
     }
     archive.into_inner().expect("a Vec takes all")
 }
 
-/// A tar stream with one entry of each kind that packages have.
-fn tree() -> Vec<u8> {
+/// A tar stream with one entry of each kind that packages have; or with some at the place of a link out of the tree.
+pub(crate) fn tree(stays_inside: bool) -> Vec<u8> {
     use tar::EntryType::{Char, Directory, Fifo, Link, Symlink};
     let mut archive = tar::Builder::new(Vec::new());
     let mut add = |kind, path: &str, target: &str| {
         let mut header = tar::Header::new_gnu();
         header.set_entry_type(kind);
         header.set_mode(0o755);
+        header.set_uid(0);
+        header.set_gid(0);
+        header.set_mtime(0);
         header.set_size(0);
+        if kind == Char {
+            header.set_device_major(1).expect("a GNU header has a place for it");
+            header.set_device_minor(3).expect("the same");
+        }
         if target.is_empty() {
             header.set_path(path).expect("a short path");
             header.set_cksum();
@@ -105,8 +115,10 @@ fn tree() -> Vec<u8> {
     add(Symlink, "./d/soft", "../out/file");
     add(Fifo, "./d/pipe", "");
     add(Char, "./d/null", "");
-    add(Directory, "./out/", "");
-    add(tar::EntryType::Regular, "./out/new", "");
+    if !stays_inside {
+        add(Directory, "./out/", "");
+        add(tar::EntryType::Regular, "./out/new", "");
+    }
     archive.into_inner().expect("a Vec takes all")
 }
 

@@ -3,7 +3,7 @@
 //! - [`layers`]: does every crate use only what is in its own folder and the folders above it?
 //! - [`demo`]: the main job, shown: images, a machine, the two calls, a login, a table.
 //! - [`bench`]: the figures of docs/benchmarks.md.
-//! - [`fuzz`]: a minute of hostile input for each reader of it.
+//! - [`fuzz`]: a minute of hostile input for each of the readers in fuzz/.
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a chore talks to whoever runs it")]
 
 mod bench;

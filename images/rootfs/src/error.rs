@@ -112,7 +112,7 @@ pub enum Error {
     },
     /// Something took longer than it may.
     #[error(
-        "{what} did not end within {limit} s and was ended; its last lines were:\n{}\n  help: `timeout = SECONDS` in the step gives it more time",
+        "{what} did not end within {limit} s and was ended; its last lines were:\n{}\n  help: `timeout = SECONDS` gives a step of scripts or of Ansible's other seconds; what packages run has an hour",
         indent(.tail)
     )]
     Overtime {

@@ -165,13 +165,13 @@ pub fn host_script(
 ) -> Result<(), Error> {
     // Nothing of it outlives it, or us: it would write into a tree that is somebody else's by then.
     let mut command = Command::new(script);
-    sys::gather(&mut command, Gathering { network: true, limit: Some(limit), view: None });
+    sys::gather(&mut command, Gathering { network: true, limit, view: None });
     command.arg(root.path()).env("ROOT", root.path()).envs(env);
     command.env("SOURCE_DATE_EPOCH", epoch.to_string());
     if let Some(folder) = script.parent() {
         command.current_dir(folder);
     }
-    run::to_the_end(command, &script.display().to_string(), Some(limit), log).map(drop)
+    run::to_the_end(command, &script.display().to_string(), limit, log).map(drop)
 }
 
 /// What is done about a unit of systemd.

@@ -22,7 +22,7 @@ const SHOWN: usize = 15;
 pub(crate) fn to_the_end(
     mut command: Command,
     what: &str,
-    limit: Option<u32>,
+    limit: u32,
     log: Log<'_>,
 ) -> Result<Output, Error> {
     let begun = Instant::now();
@@ -62,10 +62,7 @@ pub(crate) fn to_the_end(
     let tail = lines[lines.len().saturating_sub(SHOWN)..].join("\n");
     let what = what.to_owned();
     // A program may end with that number itself, but not after its time.
-    if let Some(limit) = limit
-        && status.code() == Some(TIME_IS_UP)
-        && begun.elapsed() >= Duration::from_secs(limit.into())
-    {
+    if status.code() == Some(TIME_IS_UP) && begun.elapsed() >= Duration::from_secs(limit.into()) {
         return Err(Error::Overtime { what, limit, tail });
     }
     Err(Error::Failed { what, status: status.to_string(), tail, help: "" })

@@ -26,8 +26,11 @@ pub struct Sandbox {
     scratch: Option<PathBuf>,
     network: bool,
     environment: Vec<(String, String)>,
-    limit: Option<u32>,
+    limit: u32,
 }
+
+/// How long a program has that nobody gave other seconds: a package's script, say, which would hold up the build for ever.
+const AN_HOUR: u32 = 3600;
 
 /// What a program inside gets as its environment, whatever the host's is.
 const ENVIRONMENT: [(&str, &str); 7] = [
@@ -83,7 +86,7 @@ impl Sandbox {
             scratch: None,
             network: false,
             environment,
-            limit: None,
+            limit: AN_HOUR,
         }
     }
 
@@ -122,10 +125,10 @@ impl Sandbox {
         self
     }
 
-    /// Ends the programs inside after that many seconds.
+    /// Ends the programs inside after that many seconds; without this, after an hour.
     #[must_use]
     pub fn with_limit(mut self, seconds: u32) -> Self {
-        self.limit = Some(seconds);
+        self.limit = seconds;
         self
     }
 

@@ -67,7 +67,7 @@ pub(crate) struct Confinement {
     /// The only capabilities that anything inside may ever have (capabilities(7)).
     pub(crate) allowed: Vec<libc::c_ulong>,
     /// The seconds after which everything inside is ended.
-    pub(crate) limit: Option<u32>,
+    pub(crate) limit: u32,
 }
 
 /// A program of the host's and all that it starts, which ends with it.
@@ -76,7 +76,7 @@ pub(crate) struct Gathering {
     /// Does it have the host's network?
     pub(crate) network: bool,
     /// The seconds after which all of it is ended.
-    pub(crate) limit: Option<u32>,
+    pub(crate) limit: u32,
     /// What it sees otherwise than the host does.
     pub(crate) view: Option<View>,
 }

@@ -56,9 +56,11 @@ pub fn merge(layers: &[PathBuf], root: &Path, release: &str) -> Result<(), Error
         let wrong = |source| Error::ModuleIndex { path: folder.clone(), source };
         let index = indexes.index(|layer, path| {
             // An overlay's list has the modules of the base that it was made on; of them the base that is there knows better.
-            let own = with_modules
-                .get(layer)
-                .is_some_and(|inside| matches!(kind(inside, Path::new(path)), Ok(Some(_))));
+            // Behind a link it is the layer's as well, which the root shows.
+            let own = with_modules.get(layer).is_some_and(|inside| {
+                let found = kind(inside, Path::new(path));
+                matches!(found, Ok(Some(_)) | Err(Errno::LOOP | Errno::XDEV))
+            });
             own && open(&root, &folder.join(path), OFlags::PATH, ResolveFlags::IN_ROOT).is_ok()
         });
         let index = index.map_err(wrong)?;

@@ -150,8 +150,7 @@ pub fn ansible(
     let shown: Vec<&Path> =
         [root.path(), means.python, place.folder.as_path()].into_iter().chain(enters).collect();
     let view = sight::only(play.project, &shown, &place.aside()?, &place.project)?;
-    let gathering =
-        Gathering { network: network.is_host(), limit: Some(play.limit), view: Some(view) };
+    let gathering = Gathering { network: network.is_host(), limit: play.limit, view: Some(view) };
     sys::gather(&mut command, gathering);
     if let Some((name, value)) = network.variables() {
         command.env(name, value);
@@ -161,7 +160,7 @@ pub fn ansible(
     let what = format!("ansible {}", play.path.display());
     let ran = network.during(root, || {
         configure::without_starting_services(root, || {
-            Ok(run::to_the_end(command, &what, Some(play.limit), &|line| {
+            Ok(run::to_the_end(command, &what, play.limit, &|line| {
                 log(&shown(line));
             }))
         })
@@ -201,6 +200,7 @@ impl Place {
             make().map_err(Error::io("make", folder))?;
         }
         let sandbox = Sandbox::new(root.path(), epoch)
+            .with_limit(play.limit)
             .with_folder(PYTHON, means.python)
             .with_scratch(temporary)
             .with_variable("PYTHONDONTWRITEBYTECODE", "1")

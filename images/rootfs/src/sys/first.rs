@@ -31,6 +31,8 @@ pub(super) fn die_with(parent: Option<libc::pid_t>) -> io::Result<()> {
 
 /// Goes on as the first process of the namespace for processes that was unshared: it begins with the next child.
 pub(super) fn become_first() -> io::Result<()> {
+    // SAFETY: takes numbers. Ignored, as it may have been inherited, the ends of children would not be told.
+    unsafe { libc::signal(libc::SIGCHLD, libc::SIG_DFL) };
     let mut pipe = [0; 2];
     // SAFETY: the pointer is to an array of two numbers. The child goes on with system calls alone, as the caller does.
     let child = unsafe {
@@ -62,9 +64,7 @@ pub(super) fn become_first() -> io::Result<()> {
 }
 
 /// Goes on as a child, which becomes the program; the caller ends the namespace when that ends, or after `limit` seconds.
-pub(super) fn go_on_as_program(limit: Option<u32>) -> io::Result<()> {
-    // SAFETY: takes numbers. Ignored, as it may have been inherited, the ends of children would not be told.
-    unsafe { libc::signal(libc::SIGCHLD, libc::SIG_DFL) };
+pub(super) fn go_on_as_program(limit: u32) -> io::Result<()> {
     // SAFETY: the child goes on with system calls alone, as the caller does.
     match unsafe { libc::fork() } {
         -1 => Err(io::Error::last_os_error()),
@@ -74,16 +74,14 @@ pub(super) fn go_on_as_program(limit: Option<u32>) -> io::Result<()> {
 }
 
 /// Takes in whatever ends until the program does, and ends the namespace as the program ended.
-fn watch(program: libc::pid_t, limit: Option<u32>) -> ! {
+fn watch(program: libc::pid_t, limit: u32) -> ! {
     // SAFETY: closes what would keep the builder waiting for us to become the program, and the program's own input and output;
     // the handler only ends the process; leaves without running anything of the copied process.
     unsafe {
         libc::syscall(libc::SYS_close_range, 0, libc::c_uint::MAX, 0);
-        if let Some(seconds) = limit {
-            let handler: extern "C" fn(libc::c_int) = time_is_up;
-            libc::signal(libc::SIGALRM, handler as libc::sighandler_t);
-            libc::alarm(seconds);
-        }
+        let handler: extern "C" fn(libc::c_int) = time_is_up;
+        libc::signal(libc::SIGALRM, handler as libc::sighandler_t);
+        libc::alarm(limit);
         loop {
             let mut status = 0;
             let ended = libc::waitpid(-1, &raw mut status, 0);
