@@ -4,6 +4,7 @@
 //! the passes that make it are in every compiler.
 
 use std::fs;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -32,13 +33,17 @@ pub(crate) fn run(seconds: Option<&str>) -> Result<()> {
     let folder = target.join("fuzz");
     // Built as everything else is: with the flags below, it would want a libFuzzer in it.
     let first = folder.join("seeds");
+    // A target that is gone must not be left there: what is built is what has seeds.
+    match fs::remove_dir_all(&first) {
+        Err(error) if error.kind() == ErrorKind::NotFound => {}
+        removed => removed.with_context(|| format!("removing {}", first.display()))?,
+    }
     let mut write = Command::new(env!("CARGO"));
     write.args(["run", "--release", "--locked", "--quiet", "--package", "overboot-fuzz"]);
     if !write.args(["--bin", "fuzz-seeds", "--"]).arg(&first).status()?.success() {
         bail!("the seeds cannot be written");
     }
-    let names = fs::read_dir(&first)?.map(|entry| Ok(entry?.file_name().into_string().ok()));
-    let names: Vec<String> = names.collect::<Result<Vec<_>>>()?.into_iter().flatten().collect();
+    let names = targets(&first)?;
 
     let mut build = Command::new(env!("CARGO"));
     build.args(["build", "--release", "--locked", "--package", "overboot-fuzz"]);
@@ -82,6 +87,22 @@ pub(crate) fn run(seconds: Option<&str>) -> Result<()> {
     )
 }
 
+/// The targets that have seeds in a folder.
+///
+/// # Errors
+/// There are none: a search for nothing would find nothing.
+fn targets(seeds: &Path) -> Result<Vec<String>> {
+    let mut names = Vec::new();
+    for entry in fs::read_dir(seeds).with_context(|| format!("reading {}", seeds.display()))? {
+        names.extend(entry?.file_name().into_string().ok());
+    }
+    if names.is_empty() {
+        bail!("there are no fuzz targets: nothing has seeds in {}", seeds.display());
+    }
+    names.sort();
+    Ok(names)
+}
+
 /// Runs one target for its time; what it came to, in a line.
 fn search(programs: &Path, folder: &Path, name: &str, seconds: u32) -> Result<String> {
     let corpus = folder.join("corpus").join(name);
@@ -114,4 +135,21 @@ fn search(programs: &Path, folder: &Path, name: &str, seconds: u32) -> Result<St
         bail!("it did not search: {runs} inputs, {coverage} places reached ({})", logged.display());
     }
     Ok(format!("{runs} inputs, {coverage} places reached, none breaks it"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_search_for_nothing_is_no_success() {
+        let folder = tempfile::tempdir().unwrap();
+        let said = targets(folder.path()).unwrap_err().to_string();
+        assert!(said.contains("there are no fuzz targets"), "{said}");
+        assert!(targets(&folder.path().join("none")).is_err());
+        for name in ["deb", "control"] {
+            fs::create_dir(folder.path().join(name)).unwrap();
+        }
+        assert_eq!(targets(folder.path()).unwrap(), ["control", "deb"]);
+    }
 }
