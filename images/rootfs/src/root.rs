@@ -14,6 +14,7 @@ use rustix::fs::{
     chmodat, chownat, linkat, mkdirat, mknodat, openat, openat2, renameat, statat, symlinkat,
     unlinkat, utimensat,
 };
+use rustix::io::Errno;
 
 use crate::error::Error;
 
@@ -140,7 +141,11 @@ impl Root {
     pub fn read_text(&self, path: impl AsRef<Path>) -> Result<Option<String>, Error> {
         match self.read(path) {
             Ok(bytes) => Ok(Some(String::from_utf8_lossy(&bytes).into_owned())),
-            Err(Error::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(Error::Io { source, .. })
+                if Errno::from_io_error(&source).is_some_and(is_absent) =>
+            {
+                Ok(None)
+            }
             Err(error) => Err(error),
         }
     }
@@ -154,6 +159,15 @@ impl Root {
     /// Does the path lead to a folder?
     pub(crate) fn is_folder(&self, path: &Path) -> bool {
         self.resolve(path, OFlags::PATH | OFlags::DIRECTORY).is_ok()
+    }
+
+    /// Opens a folder, if there is one, to do something with it.
+    fn folder_if_any(&self, path: &Path, what: &'static str) -> Result<Option<OwnedFd>, Error> {
+        match self.resolve(path, OFlags::RDONLY | OFlags::DIRECTORY) {
+            Ok(folder) => Ok(Some(folder)),
+            Err(errno) if is_absent(errno) => Ok(None),
+            Err(errno) => Err(Error::io(what, self.shown(path))(errno.into())),
+        }
     }
 
     /// Opens a folder that is there.
@@ -178,10 +192,10 @@ impl Root {
 
     /// What stands at `path` in every respect but its time, without following it when it is a link.
     pub(crate) fn look(&self, path: &Path) -> Result<Option<Look>, Error> {
-        let failed = |source: rustix::io::Errno| Error::io("read", self.shown(path))(source.into());
+        let failed = |source: Errno| Error::io("read", self.shown(path))(source.into());
         let fd = match self.resolve(path, OFlags::PATH | OFlags::NOFOLLOW) {
             Ok(fd) => fd,
-            Err(rustix::io::Errno::NOENT | rustix::io::Errno::NOTDIR) => return Ok(None),
+            Err(errno) if is_absent(errno) => return Ok(None),
             Err(error) => return Err(failed(error)),
         };
         let stat = rustix::fs::fstat(&fd).map_err(failed)?;
@@ -303,9 +317,7 @@ impl Root {
     pub fn remove(&self, path: impl AsRef<Path>) -> Result<(), Error> {
         let path = path.as_ref();
         let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else { return Ok(()) };
-        let Ok(folder) = self.resolve(parent, OFlags::RDONLY | OFlags::DIRECTORY) else {
-            return Ok(());
-        };
+        let Some(folder) = self.folder_if_any(parent, "remove")? else { return Ok(()) };
         remove_all(&folder, name).map_err(Error::io("remove", self.shown(path)))
     }
 
@@ -327,9 +339,7 @@ impl Root {
     /// It cannot be read.
     pub fn names(&self, path: impl AsRef<Path>) -> Result<Vec<OsString>, Error> {
         let path = path.as_ref();
-        let Ok(folder) = self.resolve(path, OFlags::RDONLY | OFlags::DIRECTORY) else {
-            return Ok(Vec::new());
-        };
+        let Some(folder) = self.folder_if_any(path, "list")? else { return Ok(Vec::new()) };
         names(&folder).map_err(Error::io("list", self.shown(path)))
     }
 
@@ -337,7 +347,7 @@ impl Root {
     fn folder(&self, path: &Path) -> Result<OwnedFd, Error> {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY;
         match self.resolve(path, flags) {
-            Err(rustix::io::Errno::NOENT) => {}
+            Err(Errno::NOENT) => {}
             found => {
                 return found.map_err(|e| Error::io("open", self.shown(path))(e.into()));
             }
@@ -356,6 +366,11 @@ impl Root {
         };
         made().map_err(|source| Error::io("make", self.shown(path))(source.into()))
     }
+}
+
+/// Does a failure mean that nothing is there? Any other may be about what is.
+fn is_absent(errno: Errno) -> bool {
+    matches!(errno, Errno::NOENT | Errno::NOTDIR | Errno::LOOP)
 }
 
 /// The path in a tree that a symbolic link to `target` at `path` stands for.
@@ -399,7 +414,7 @@ impl Parents {
 pub(crate) fn look(place: &Place<'_>) -> io::Result<Option<Stat>> {
     match statat(&*place.0, place.1, AtFlags::SYMLINK_NOFOLLOW) {
         Ok(stat) => Ok(Some(stat)),
-        Err(rustix::io::Errno::NOENT) => Ok(None),
+        Err(Errno::NOENT) => Ok(None),
         Err(error) => Err(error.into()),
     }
 }
@@ -417,7 +432,7 @@ fn xattrs_of(file: &OwnedFd) -> rustix::io::Result<BTreeMap<Vec<u8>, Vec<u8>>> {
     let mut names = vec![0; 64 << 10];
     let length = match rustix::fs::flistxattr(file, &mut names) {
         Ok(length) => length,
-        Err(rustix::io::Errno::OPNOTSUPP) => 0,
+        Err(Errno::OPNOTSUPP) => 0,
         Err(error) => return Err(error),
     };
     let mut found = BTreeMap::new();
@@ -528,5 +543,22 @@ mod tests {
         .unwrap();
         assert!(root.read("large").is_err() && root.read("fifo").is_err());
         assert_eq!(root.read_text("nothing").unwrap(), None);
+    }
+
+    #[test]
+    fn only_what_is_not_there_is_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        let root = Root::open(folder.path()).unwrap();
+        root.write("file", 0o644, b"").unwrap();
+        std::os::unix::fs::symlink("loop", folder.path().join("loop")).unwrap();
+        for path in ["nothing", "nothing/x", "file/x", "loop", "loop/x"] {
+            assert_eq!(root.names(path).unwrap(), Vec::<OsString>::new(), "{path}");
+            assert_eq!(root.read_text(path).unwrap(), None, "{path}");
+            root.remove(format!("{path}/x")).unwrap();
+        }
+        // Longer than any name: nobody can tell what is there.
+        let long = "x".repeat(256);
+        assert!(root.names(&long).is_err() && root.read_text(&long).is_err());
+        assert!(root.remove(format!("{long}/x")).is_err());
     }
 }
