@@ -7,6 +7,7 @@
 //! whiteout); and extended attributes that change how the tree is mounted or judged (`trusted.*`, `security.*` but for
 //! capabilities).
 
+mod logins;
 mod merge;
 mod owners;
 mod tar;
@@ -45,14 +46,18 @@ const RESERVED: &[u8] = b".wh..wh.";
 /// both have are united ([`overboot_merge::Form`]): packages are then the image's where both have one, users and groups the tree's,
 /// and the image's files belong to those of the same names.
 ///
+/// Nobody comes in with what an image brought: its passwords are locked, the keys in its homes left out.
+///
 /// # Errors
 /// A layer that cannot be read, or that holds what no layer may hold; then the tree is unfinished.
 pub fn apply(root: &Root, layers: &[PathBuf], scratch: &Path, log: Log<'_>) -> Result<(), Error> {
     if root.names("")?.is_empty() {
-        return unpack(root, layers, log);
+        unpack(root, layers, log)?;
+        return logins::close(root, root, log);
     }
     let applied = Root::create(scratch).and_then(|image| {
         unpack(&image, layers, log)?;
+        logins::close(&image, root, log)?;
         merge::merge(&image, root, log)
     });
     remove_tree(scratch)?;

@@ -292,6 +292,15 @@ impl Root {
         write(&file).map_err(Error::io("write", self.shown(path)))
     }
 
+    /// Gives a file that is there another content; its owner and mode stay.
+    pub(crate) fn rewrite(&self, path: impl AsRef<Path>, contents: &[u8]) -> Result<(), Error> {
+        let path = path.as_ref();
+        let failed = || Error::io("write", self.shown(path));
+        let opened = self.resolve(path, OFlags::WRONLY | OFlags::NONBLOCK | OFlags::TRUNC);
+        let mut file = File::from(opened.map_err(|source| failed()(source.into()))?);
+        file.write_all(contents).map_err(failed())
+    }
+
     /// Makes a folder of root's and the folders above it, where they are missing.
     ///
     /// # Errors

@@ -8,7 +8,7 @@
 use std::collections::HashMap;
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
-use std::io::{self, Write};
+use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Component, Path, PathBuf};
@@ -22,7 +22,7 @@ use super::owners::Owners;
 use super::{is_taken, set_time};
 use crate::Log;
 use crate::error::Error;
-use crate::root::{self, Attributes, Parents, Place, Root};
+use crate::root::{self, Attributes, Parents, Root};
 
 /// Copies what is in `from` into `to`, in place of what has the same names there. A folder that is there stays what it is, a link to
 /// one too: an image with a folder `lib` does not undo a merged `/usr`. A database that both have becomes one with the records of
@@ -164,7 +164,7 @@ impl Merge<'_> {
         if (kind, old) == (FileType::RegularFile, Some(FileType::RegularFile))
             && let Some(form) = path.to_str().and_then(Form::of)
         {
-            return self.unite(form, path, &place);
+            return Ok(self.unite(form, path)?);
         }
         let stays = kind == FileType::Directory && old == Some(FileType::Directory);
         if !stays && let Some(old) = old {
@@ -287,7 +287,7 @@ fn refused(path: &Path, why: &str) -> Trouble {
 impl Merge<'_> {
     /// Writes a database with the records of both. Whose counts where both have one of a name: the image has brought the files of
     /// its packages; but users and groups are the system's, which an image knows nothing of.
-    fn unite(&self, form: Form, path: &Path, place: &Place<'_>) -> Result<(), Trouble> {
+    fn unite(&self, form: Form, path: &Path) -> Result<(), Error> {
         let text = |root: &Root| -> Result<String, Error> {
             Ok(root.read_text(path)?.unwrap_or_default())
         };
@@ -298,10 +298,7 @@ impl Merge<'_> {
         } else {
             apply(form, &tree, &difference(form, "", &image))
         };
-        // In its place, so that mode and owner stay.
-        let flags = OFlags::WRONLY | OFlags::TRUNC | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let mut file = File::from(openat(&*place.0, place.1, flags, Mode::empty())?);
-        Ok(file.write_all(united.as_bytes())?)
+        self.to.rewrite(path, united.as_bytes())
     }
 }
 

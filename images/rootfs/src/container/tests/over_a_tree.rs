@@ -171,3 +171,66 @@ fn files_belong_to_who_has_their_owners_name() {
     }
     assert!(said.contains("the image's user web gets the number 999: 101 is taken"), "{said}");
 }
+
+/// An image with whose passwords and keys somebody could come in.
+fn open_to_its_maker() -> Layer {
+    let folders =
+        ["etc", "root", "root/.ssh", "home", "home/me", "home/me/.ssh", "srv", "srv/.ssh"];
+    folders
+        .iter()
+        .fold(layer(), |layer, name| layer.folder(name, 0o755))
+        .file("etc/passwd", 0o644, b"root:x:0:0::/root:/bin/sh\nweb::33:33::/srv:/bin/sh\n")
+        .file("etc/shadow", 0o640, b"root:$y$j9T$a:1::::::\nopen::1::::::\nweb:*:1::::::\n")
+        .file("root/.ssh/authorized_keys", 0o600, b"key")
+        .file("home/me/.ssh/authorized_keys2", 0o600, b"key")
+        .file("home/me/.ssh/config", 0o600, b"config")
+        .file("srv/.ssh/authorized_keys", 0o600, b"key")
+}
+
+#[test]
+fn nobody_comes_in_with_what_an_image_brought() {
+    if !root() {
+        return;
+    }
+    let keys =
+        ["root/.ssh/authorized_keys", "home/me/.ssh/authorized_keys2", "srv/.ssh/authorized_keys"];
+    // With nothing beneath it, as for `variant = "none"`.
+    let (alone, said) = applied(&gzip(&[open_to_its_maker()])).unwrap();
+    let shadow = &alone["etc/shadow"];
+    assert!(
+        shadow.ends_with("root:!$y$j9T$a:1::::::\nopen:!:1::::::\nweb:*:1::::::\n"),
+        "{shadow}"
+    );
+    assert!(shadow.starts_with("100640 "), "{shadow}");
+    assert!(alone["etc/passwd"].ends_with("\nweb:!:33:33::/srv:/bin/sh\n"), "{alone:?}");
+    assert!(alone["home/me/.ssh/config"].ends_with("config"));
+    for path in keys {
+        assert!(!alone.contains_key(path), "{path}");
+        assert!(said.contains(&format!("left out: the image's /{path}")), "{said}");
+    }
+    assert!(said.contains("locked in the image's /etc/shadow: root, open"), "{said}");
+    // What the tree has is the recipe's doing.
+    let folder = tempfile::tempdir().unwrap();
+    let tree = Root::create(folder.path().join("tree")).unwrap();
+    for (path, text) in [
+        ("etc/passwd", "root:x:0:0::/root:/bin/sh\nboss:x:1000:1000::/home/boss:/bin/sh\n"),
+        ("etc/shadow", "root:*:1::::::\nboss:$y$j9T$b:1::::::\n"),
+        ("home/boss/.ssh/authorized_keys", "own"),
+        ("root/.ssh/authorized_keys", "own"),
+    ] {
+        tree.write(path, 0o600, text.as_bytes()).unwrap();
+    }
+    let image = open_to_its_maker().folder("home/boss", 0o755).folder("home/boss/.ssh", 0o700);
+    let image = image.file("home/boss/.ssh/authorized_keys", 0o600, b"key");
+    over(folder.path(), &tree, image).unwrap();
+    let text = |path: &str| tree.read_text(path).unwrap();
+    let shadow = text("etc/shadow").unwrap();
+    for line in ["root:*:1", "boss:$y$j9T$b:1", "open:!:1", "web:*:1"] {
+        assert!(shadow.contains(line), "{shadow}");
+    }
+    assert_eq!(shadow.lines().count(), 4);
+    for path in ["home/boss/.ssh/authorized_keys", keys[0]] {
+        assert_eq!(text(path).as_deref(), Some("own"), "{path}");
+    }
+    assert_eq!((text(keys[1]), text(keys[2])), (None, None));
+}
