@@ -115,6 +115,44 @@ impl Alternative {
         best.map(|(path, choice)| (path.as_str(), choice))
     }
 
+    /// Every link that has to be there for `name` to be who was `chosen`, by hand, or else the best of those that are `there`: its
+    /// path from the root, without a leading `/`, and where it leads; or nowhere, where it is to be taken away. None, where there is
+    /// nobody to choose.
+    ///
+    /// Of what comes along, what is not `there` is left out, as update-alternatives has it: pages that an image does without.
+    pub fn links(
+        &self,
+        name: &str,
+        chosen: Option<&str>,
+        mut there: impl FnMut(&str) -> bool,
+    ) -> Vec<(String, Option<String>)> {
+        let chosen =
+            chosen.filter(|_| self.manual).and_then(|path| self.choices.get_key_value(path));
+        let chosen = chosen.map(|(path, choice)| (path.as_str(), choice));
+        let Some((path, choice)) = chosen.or_else(|| self.best(&mut there)) else {
+            return Vec::new();
+        };
+        let mut links = Vec::new();
+        let mut set = |name: &str, link: &str, file: Option<&str>| {
+            // Databases may be anybody's.
+            if name.contains('/') || ["", ".", ".."].contains(&name) {
+                return;
+            }
+            let through = format!("{LINKS}{name}");
+            links.push((
+                link.trim_start_matches('/').to_owned(),
+                file.map(|_| format!("/{through}")),
+            ));
+            links.push((through, file.map(str::to_owned)));
+        };
+        set(name, &choice.link, Some(path));
+        for (slave, link) in self.slaves() {
+            let file = choice.slaves.get(slave).map(|(_, file)| file.as_str());
+            set(slave, link, file.filter(|file| there(file)));
+        }
+        links
+    }
+
     /// Each candidate by itself, so that those of several layers add up, and what somebody has chosen. Where nobody has, nothing is
     /// said of it: a layer that merely brings a candidate undoes no other's choice.
     pub(crate) fn records(&self) -> Vec<String> {
@@ -159,6 +197,9 @@ impl Alternative {
     }
 }
 
+/// Where the links of all names lead through, from the root.
+pub const LINKS: &str = "etc/alternatives/";
+
 /// What is said of the mode, under a name that no candidate has.
 pub(crate) const MODE: &str = "mode";
 const MANUAL: &str = "manual";
@@ -192,6 +233,40 @@ mod tests {
         assert_eq!(Alternative::chosen_by(&delta), Some("/b"));
         assert_eq!(crate::apply(form, file, &delta), file);
         assert_eq!(Alternative::with_chosen(EDITOR, Some("/a")), EDITOR);
+    }
+
+    #[test]
+    fn links_are_those_of_who_was_chosen_or_else_of_the_best() {
+        let mut editor = Alternative::parse(EDITOR);
+        let link = |path: &str, target: &str| {
+            (path.to_owned(), Some(target.to_owned()).filter(|target| !target.is_empty()))
+        };
+        let program = |target| {
+            [
+                link("usr/bin/editor", "/etc/alternatives/editor"),
+                link("etc/alternatives/editor", target),
+            ]
+        };
+        let page = |through, target| {
+            let link_of = link("usr/share/man/man1/editor.1.gz", through);
+            [link_of, link("etc/alternatives/editor.1.gz", target)]
+        };
+        let french =
+            |through, target| [link("man/fr", through), link("etc/alternatives/editor.fr", target)];
+        let own = "/etc/alternatives/editor.1.gz";
+        let vim = [
+            program("/usr/bin/vim"),
+            page("", ""),
+            french("/etc/alternatives/editor.fr", "/man/vim.fr"),
+        ];
+        let ed = [program("/bin/ed"), page(own, "/man/ed"), french("", "")];
+        assert_eq!(editor.links("editor", Some("/bin/ed"), |_| true), vim.concat(), "nobody chose");
+        editor.manual = true;
+        assert_eq!(editor.links("editor", Some("/bin/ed"), |_| true), ed.concat());
+        assert_eq!(editor.links("editor", Some("/gone"), |_| true), vim.concat());
+        assert_eq!(editor.links("editor", None, |path| path != "/man/vim.fr")[4..], french("", ""));
+        assert!(editor.links("editor", None, |_| false).is_empty());
+        assert_eq!(editor.links("..", None, |path| path == "/bin/ed").len(), 4, "no such name");
     }
 
     #[test]

@@ -22,7 +22,7 @@ mod clash;
 mod delta;
 mod form;
 
-pub use alternatives::{Alternative, Choice};
+pub use alternatives::{Alternative, Choice, LINKS};
 pub use changes::{Changes, Error, FOLDER, changes_path};
 pub use clash::{Clash, clash};
 pub use delta::{Delta, apply, difference};

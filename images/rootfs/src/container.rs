@@ -7,6 +7,7 @@
 //! whiteout); and extended attributes that change how the tree is mounted or judged (`trusted.*`, `security.*` but for
 //! capabilities).
 
+mod alternatives;
 mod logins;
 mod merge;
 mod owners;

@@ -8,7 +8,7 @@
 use std::path::{Path, PathBuf};
 
 use overboot_merge::{
-    ALTERNATIVES, Alternative, Changes, DATABASES, Form, TRIGGERS, changes_path, difference,
+    ALTERNATIVES, Alternative, Changes, DATABASES, Form, LINKS, TRIGGERS, changes_path, difference,
 };
 use rustix::fs::FileType;
 
@@ -60,8 +60,8 @@ pub fn distill(lower: &Root, upper: &Root, name: &str) -> Result<Changes, Error>
 }
 
 /// Where the link of an alternative leads in trees of which the first lies on the others.
-fn chosen(trees: &[&Root], name: &str) -> Result<Option<String>, Error> {
-    let path = Path::new("etc/alternatives").join(name);
+pub(crate) fn chosen(trees: &[&Root], name: &str) -> Result<Option<String>, Error> {
+    let path = Path::new(LINKS).join(name);
     for tree in trees {
         if let Some(there) = tree.look(&path)? {
             return Ok(String::from_utf8(there.target).ok().filter(|target| !target.is_empty()));

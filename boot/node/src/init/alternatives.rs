@@ -8,16 +8,13 @@ use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-use overboot_merge::{Alternative, Delta};
+use overboot_merge::{Alternative, Delta, LINKS};
 use rustix::fs::{
     AtFlags, FileType, OFlags, ResolveFlags, readlinkat, renameat, statat, symlinkat, unlinkat,
 };
 use rustix::io::Errno;
 
 use super::databases::{open, open_folder};
-
-/// Where the links lead through.
-const FOLDER: &str = "etc/alternatives";
 
 /// Makes the links of `name` in `root` those of the best candidate, or of the one that was chosen: by the uppermost of `layers`,
 /// from the lowest, that has a say. What each changed of the candidates comes with it; nothing, where it is no overlay of ours.
@@ -29,14 +26,18 @@ pub(super) fn link(
 ) -> Result<(), Errno> {
     let there = |path: &str| open(root, inside(path), OFlags::PATH, ResolveFlags::IN_ROOT).is_ok();
     let chosen = if found.manual { chosen(name, layers) } else { None };
-    let chosen = chosen.and_then(|path| found.choices.get_key_value(&path));
-    let chosen = chosen.map(|(path, choice)| (path.as_str(), choice));
-    let Some((path, choice)) = chosen.or_else(|| found.best(there)) else { return Ok(()) };
-    set(root, name, &choice.link, Some(path))?;
-    for (slave, link) in found.slaves() {
-        // As update-alternatives has it, which leaves out what is not there: pages that the image does without.
-        let file = choice.slaves.get(slave).map(|(_, file)| file.as_str());
-        set(root, slave, link, file.filter(|file| there(file)))?;
+    for (link, target) in found.links(name, chosen.as_deref(), there) {
+        let (Some(above), Some(name)) = (inside(&link).parent(), inside(&link).file_name()) else {
+            continue;
+        };
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY;
+        let folder = match open(root, above, flags, ResolveFlags::IN_ROOT) {
+            Ok(folder) => folder,
+            // An image without manual pages has no folder for them.
+            Err(Errno::NOENT | Errno::NOTDIR) => continue,
+            Err(errno) => return Err(errno),
+        };
+        replace(&folder, name, target.as_deref())?;
     }
     Ok(())
 }
@@ -51,33 +52,11 @@ fn chosen(name: &str, layers: &[(&PathBuf, Option<&Delta>)]) -> Option<String> {
         }
         let Ok(layer) = open_folder(layer) else { continue };
         let flags = OFlags::RDONLY | OFlags::DIRECTORY;
-        let folder = open(&layer, Path::new(FOLDER), flags, ResolveFlags::BENEATH);
+        let folder = open(&layer, Path::new(LINKS), flags, ResolveFlags::BENEATH);
         let target = folder.and_then(|folder| readlinkat(folder, name, Vec::new()));
         chosen = target.ok().and_then(|target| target.into_string().ok()).or(chosen);
     }
     chosen
-}
-
-/// Has `link` lead through the folder of alternatives to `file`, or takes both links away.
-fn set(root: &OwnedFd, name: &str, link: &str, file: Option<&str>) -> Result<(), Errno> {
-    // Notes may be anybody's.
-    if name.contains('/') || ["", ".", ".."].contains(&name) {
-        return Ok(());
-    }
-    let through = Path::new(FOLDER).join(name);
-    let absolute = format!("/{}", through.display());
-    for (at, target) in [(through.as_path(), file), (inside(link), file.and(Some(&*absolute)))] {
-        let (Some(above), Some(name)) = (at.parent(), at.file_name()) else { continue };
-        let flags = OFlags::RDONLY | OFlags::DIRECTORY;
-        let folder = match open(root, above, flags, ResolveFlags::IN_ROOT) {
-            Ok(folder) => folder,
-            // An image without manual pages has no folder for them.
-            Err(Errno::NOENT | Errno::NOTDIR) => continue,
-            Err(errno) => return Err(errno),
-        };
-        replace(&folder, name, target)?;
-    }
-    Ok(())
 }
 
 /// Puts a link in place of another one, or takes it away; what is no link is not update-alternatives' to touch.
@@ -153,7 +132,7 @@ mod tests {
             let mut changes = Changes::none();
             let text = |tree: &Path| {
                 let text = std::fs::read_to_string(tree.join(ALTERNATIVES).join("editor"));
-                let chosen = std::fs::read_link(tree.join(FOLDER).join("editor")).ok();
+                let chosen = std::fs::read_link(tree.join(LINKS).join("editor")).ok();
                 let chosen = chosen.as_deref().and_then(Path::to_str);
                 Alternative::with_chosen(&text.unwrap_or_default(), chosen)
             };

@@ -19,7 +19,7 @@ use rustix::fs::{
 };
 
 use super::owners::Owners;
-use super::{is_taken, set_time};
+use super::{alternatives, is_taken, set_time};
 use crate::Log;
 use crate::error::Error;
 use crate::root::{self, Attributes, Parents, Root};
@@ -28,6 +28,7 @@ use crate::root::{self, Attributes, Parents, Root};
 /// one too: an image with a folder `lib` does not undo a merged `/usr`. A database that both have becomes one with the records of
 /// both, and files belong to those who have their owners' names ([`Owners`]).
 pub(super) fn merge(from: &Root, to: &Root, log: Log<'_>) -> Result<(), Error> {
+    let alternatives = alternatives::common(from, to)?;
     let mut merge = Merge {
         from,
         to,
@@ -41,6 +42,9 @@ pub(super) fn merge(from: &Root, to: &Root, log: Log<'_>) -> Result<(), Error> {
     while let Some(folder) = waiting.pop() {
         let found = merge.folder(&folder);
         waiting.extend(found.map_err(|error| error.of(from, &folder))?);
+    }
+    for alternative in &alternatives {
+        alternative.link(to)?;
     }
     // A folder is as old as the image says; whatever was put into it has made it younger.
     for (folder, mtime) in merge.times.iter().rev() {

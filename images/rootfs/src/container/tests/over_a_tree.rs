@@ -234,3 +234,102 @@ fn nobody_comes_in_with_what_an_image_brought() {
     }
     assert_eq!((text(keys[1]), text(keys[2])), (None, None));
 }
+
+/// An editor as update-alternatives has it where it is the only one: its database and its links.
+struct Editor {
+    name: &'static str,
+    mode: &'static str,
+    priority: u8,
+    page: bool,
+}
+
+impl Editor {
+    fn database(&self) -> String {
+        let Self { name, mode, priority, page } = self;
+        let [slave, page] = if *page {
+            ["editor.1\n/usr/man/editor.1\n".to_owned(), format!("/usr/man/{name}.1\n")]
+        } else {
+            [String::new(), String::new()]
+        };
+        format!("{mode}\n/usr/bin/editor\n{slave}\n/usr/bin/{name}\n{priority}\n{page}\n")
+    }
+
+    fn links(&self) -> Vec<(&'static str, String)> {
+        let mut links = vec![
+            ("usr/bin/editor", "/etc/alternatives/editor".to_owned()),
+            ("etc/alternatives/editor", format!("/usr/bin/{}", self.name)),
+        ];
+        if self.page {
+            links.push(("usr/man/editor.1", "/etc/alternatives/editor.1".to_owned()));
+            links.push(("etc/alternatives/editor.1", format!("/usr/man/{}.1", self.name)));
+        }
+        links
+    }
+
+    fn files(&self) -> Vec<(String, String)> {
+        let own = [format!("usr/bin/{}", self.name), format!("usr/man/{}.1", self.name)];
+        let own = own.into_iter().take(1 + usize::from(self.page));
+        let own = own.map(|path| (path, self.name.to_owned()));
+        let database = ("var/lib/dpkg/alternatives/editor".to_owned(), self.database());
+        own.chain([database]).collect()
+    }
+}
+
+#[test]
+fn alternatives_lead_where_their_database_says() {
+    if !root() || !require::program("update-alternatives") {
+        return;
+    }
+    for (modes, nano, wanted) in [
+        (["auto", "auto"], 40, ("auto", "nano")),
+        (["auto", "auto"], 20, ("auto", "vim")),
+        (["manual", "auto"], 20, ("manual", "nano")),
+        (["auto", "manual"], 40, ("manual", "vim")),
+        (["manual", "manual"], 20, ("manual", "nano")),
+    ] {
+        let folder = tempfile::tempdir().unwrap();
+        let tree = Root::create(folder.path().join("tree")).unwrap();
+        let nano = Editor { name: "nano", mode: modes[0], priority: nano, page: false };
+        let vim = Editor { name: "vim", mode: modes[1], priority: 30, page: true };
+        for (path, text) in nano.files() {
+            tree.write(path, 0o755, text.as_bytes()).unwrap();
+        }
+        for (path, target) in nano.links() {
+            let path = tree.path().join(path);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            symlink(target, path).unwrap();
+        }
+        let folders = ["etc", "etc/alternatives", "usr", "usr/bin", "usr/man"];
+        let image = folders.iter().fold(layer(), |layer, name| layer.folder(name, 0o755));
+        let files = vim.files();
+        let image = files
+            .iter()
+            .fold(image, |layer, (path, text)| layer.file(path, 0o755, text.as_bytes()));
+        let links = vim.links();
+        let image = links.iter().fold(image, |layer, (path, target)| layer.symlink(path, target));
+        over(folder.path(), &tree, image).unwrap();
+
+        let said = run(Command::new("update-alternatives").arg("--root").arg(tree.path()).args([
+            "--log",
+            "/dev/null",
+            "--query",
+            "editor",
+        ]));
+        let (mode, name) = wanted;
+        for line in [
+            format!("Status: {mode}\n"),
+            format!("Value: /usr/bin/{name}\n"),
+            "Alternative: /usr/bin/nano\n".to_owned(),
+            "Alternative: /usr/bin/vim\n".to_owned(),
+        ] {
+            assert!(said.contains(&line), "{modes:?}: {said}");
+        }
+        let text = |path: &str| tree.read_text(path).unwrap();
+        assert_eq!(text("usr/bin/editor").as_deref(), Some(name));
+        let page = Some("vim").filter(|vim| *vim == name);
+        assert_eq!(text("usr/man/editor.1").as_deref(), page);
+        for path in ["usr/man/editor.1", "etc/alternatives/editor.1"] {
+            assert_eq!(tree.path().join(path).is_symlink(), page.is_some(), "{path}");
+        }
+    }
+}
