@@ -1,6 +1,6 @@
 //! All that an overlay says about what is beneath and beside it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
@@ -25,9 +25,6 @@ pub enum Error {
     /// It was written for a later program.
     #[error("what the overlay changed is written in format {0}, and only {known} is known", known = Changes::FORMAT)]
     Format(u32),
-    /// It would change a file that is no database.
-    #[error("the overlay would change {0}, which is no database that layers share")]
-    Path(String),
 }
 
 /// What an overlay changed that cannot be said in files of its own.
@@ -46,6 +43,10 @@ pub struct Changes {
     /// overlay that cannot carry them (cpio).
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub attributes: BTreeMap<String, BTreeMap<String, String>>,
+    /// What else was said to have changed: files that are not [`Form::of`] a database, since whoever applies this writes there. A
+    /// later program may know them; without them the rest is as good as it is.
+    #[serde(skip)]
+    pub unknown: BTreeSet<String>,
 }
 
 impl Changes {
@@ -60,6 +61,7 @@ impl Changes {
             databases: BTreeMap::new(),
             libraries: false,
             attributes: BTreeMap::new(),
+            unknown: BTreeSet::new(),
         }
     }
 
@@ -73,16 +75,15 @@ impl Changes {
     /// Reads what [`Changes::to_bytes`] wrote.
     ///
     /// # Errors
-    /// [`Error`]: in particular for a path that is not [`Form::of`] a database, since whoever applies this writes there.
+    /// [`Error`].
     pub fn parse(bytes: &[u8]) -> Result<Self, Error> {
-        let changes: Self = serde_json::from_slice(bytes)?;
+        let mut changes: Self = serde_json::from_slice(bytes)?;
         if changes.format != Self::FORMAT {
             return Err(Error::Format(changes.format));
         }
-        match changes.databases.keys().find(|path| Form::of(path).is_none()) {
-            Some(path) => Err(Error::Path(path.clone())),
-            None => Ok(changes),
-        }
+        let unknown = changes.databases.extract_if(.., |path, _| Form::of(path).is_none());
+        changes.unknown = unknown.map(|(path, _)| path).collect();
+        Ok(changes)
     }
 }
 
@@ -99,14 +100,18 @@ mod tests {
     }
 
     #[test]
-    fn nothing_but_databases_is_written() {
-        for text in [
-            r#"{"format":1,"databases":{"etc/../root/x":{}}}"#,
-            r#"{"format":1,"databases":{"usr/bin/sh":{}}}"#,
-            r#"{"format":2}"#,
-            r#"{"format":1,"more":1}"#,
-            "",
-        ] {
+    fn what_no_database_is_known_for_is_put_aside_and_the_rest_stays() {
+        for path in ["etc/../root/x", "usr/bin/sh", "etc/later"] {
+            let text = format!(r#"{{"format":1,"databases":{{"{path}":{{}},"etc/shells":{{}}}}}}"#);
+            let changes = Changes::parse(text.as_bytes()).unwrap();
+            assert_eq!(changes.databases.into_keys().collect::<Vec<_>>(), ["etc/shells"]);
+            assert_eq!(changes.unknown.into_iter().collect::<Vec<_>>(), [path]);
+        }
+    }
+
+    #[test]
+    fn what_is_written_otherwise_is_refused() {
+        for text in [r#"{"format":2}"#, r#"{"format":1,"more":1}"#, ""] {
             assert!(Changes::parse(text.as_bytes()).is_err(), "{text}");
         }
     }

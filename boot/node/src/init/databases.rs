@@ -113,6 +113,13 @@ pub fn merge(layers: &[PathBuf], root: &Path) -> Result<Merged, Error> {
             Ok(all) => {
                 for changes in &all {
                     merged.libraries |= changes.libraries;
+                    let unknown = changes.unknown.iter();
+                    merged.trouble.extend(unknown.map(|path| {
+                        let layer = layer.file_name().unwrap_or_default().display();
+                        format!(
+                            "{layer} changed /{path}, which this initrd does not know how to merge"
+                        )
+                    }));
                 }
                 if all.is_empty() {
                     said.push((layer, None));
@@ -346,6 +353,29 @@ mod tests {
         assert_eq!(merged.databases, 0);
         assert!(merged.trouble[0].contains("etc/shells"), "{:?}", merged.trouble);
         assert!(!std::fs::read_to_string("/etc/shells").unwrap_or_default().contains("/x\n"));
+    }
+
+    #[test]
+    fn of_a_later_layer_all_is_done_but_what_is_not_known() {
+        let folder = tempfile::tempdir().unwrap();
+        let root = folder.path().join("root");
+        std::fs::create_dir_all(root.join("etc")).unwrap();
+        let mut changes = adding("etc/shells", "/x", "/x");
+        changes.databases.insert("etc/later".to_owned(), changes.databases["etc/shells"].clone());
+        let one = layer(folder.path(), "one", &changes);
+        std::fs::create_dir_all(one.join("etc")).unwrap();
+        for name in ["shells", "later"] {
+            std::fs::write(one.join("etc").join(name), "whole").unwrap();
+        }
+        // What cannot be merged is there as it was where the layer was made, if that says so.
+        take_back(&one).unwrap();
+        assert!(!one.join("etc/shells").exists() && one.join("etc/later").exists());
+        let merged = merge(&[one], &root).unwrap();
+        assert_eq!(merged.databases, 1);
+        let trouble = "one changed /etc/later, which this initrd does not know how to merge";
+        assert_eq!(merged.trouble, [trouble]);
+        assert_eq!(std::fs::read_to_string(root.join("etc/shells")).unwrap(), "/x\n");
+        assert!(!root.join("etc/later").exists());
     }
 
     #[test]
