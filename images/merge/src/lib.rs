@@ -9,7 +9,6 @@
 //!   [`ALTERNATIVES`]), and what in each of them is one record.
 //! - [`Delta`]: what is different between two states of a database; [`difference`] finds it, [`apply`] carries it out.
 //! - [`Changes`]: all that an overlay says, in the file [`changes_path`] of its tree.
-//!
 //! - [`Alternative`]: one of these databases, in which more than the file is to be put right.
 //! - [`clash`](fn@clash): two overlays that cannot stand on one base together.
 //!
