@@ -99,7 +99,7 @@ fn names(store: &Store, recipe: &Recipe, keep: usize) -> Result<Vec<(String, Str
     for name in store.targets()? {
         // What another tool has named is not ours to take away, nor is what was pulled.
         let ours = name.parse::<Target>().is_ok() && !known.contains(&name);
-        if ours && store.get(&name).is_ok_and(|found| found.is_some_and(|a| a.origin.is_none())) {
+        if ours && store.origin(&name)?.is_none() {
             gone.push((name, "the recipe has it no more".to_owned()));
         }
     }
@@ -117,18 +117,22 @@ fn contents_of_sets(
 ) -> Result<HashSet<Digest>, Error> {
     let mut kept = HashSet::new();
     for name in store.targets()? {
-        let is_set = generation::boot_set(&name).is_some();
-        let served = generation::is_bootable(&name) && !grace.is_zero();
-        if is_set
-            && (served || !gone.contains(&name))
-            && let Some(artifact) = store.get(&name)?
+        if generation::boot_set(&name).is_none() {
+            continue;
+        }
+        if !gone.contains(&name) {
+            if let Some(artifact) = store.get(&name)? {
+                kept.extend(all_of(store, &artifact)?);
+            }
+        } else if generation::is_bootable(&name)
+            && !grace.is_zero()
+            && let Some(artifact) = unless_damaged(store.get(&name))?.flatten()
         {
-            kept.extend(all_of(store, &artifact)?);
+            kept.extend(what_boots(store, &artifact)?);
         }
     }
     for artifact in store.former(ago(grace))? {
-        // One that is damaged boots nowhere.
-        kept.extend(all_of(store, &artifact).unwrap_or_default());
+        kept.extend(what_boots(store, &artifact)?);
     }
     Ok(kept)
 }
@@ -136,11 +140,33 @@ fn contents_of_sets(
 /// A boot set, with all that is named by it: also by what was signed alone, since whoever it was pulled from may have left out what
 /// else is kept of its parts.
 fn all_of(store: &Store, set: &Artifact) -> Result<Vec<Digest>, Error> {
-    let contents = store.contents(set)?;
-    let mut all: Vec<Digest> = contents.iter().map(|blob| blob.digest).collect();
-    all.push(set.descriptor.digest);
-    all.extend(parts(store, set)?.iter().map(|blob| blob.digest));
+    let mut all = signed(store, set)?;
+    all.extend(store.contents(set)?.iter().map(|blob| blob.digest));
     Ok(all)
+}
+
+/// The same, as much of it as is left, of a boot set that goes. Nobody makes it again: without what is signed it boots nowhere, and
+/// what else is kept of its parts no machine reads.
+fn what_boots(store: &Store, set: &Artifact) -> Result<Vec<Digest>, Error> {
+    let Some(mut all) = unless_damaged(signed(store, set))? else { return Ok(Vec::new()) };
+    let contents = unless_damaged(store.contents(set))?.unwrap_or_default();
+    all.extend(contents.iter().map(|blob| blob.digest));
+    Ok(all)
+}
+
+/// What a machine reads of a boot set.
+fn signed(store: &Store, set: &Artifact) -> Result<Vec<Digest>, Error> {
+    let own = set.manifest.contents().map(|blob| blob.digest);
+    let named = parts(store, set)?.into_iter().map(|blob| blob.digest);
+    Ok(own.chain(named).chain([set.descriptor.digest]).collect())
+}
+
+/// `None` where something is lost or spoiled. What cannot be read just now may be needed.
+fn unless_damaged<T, E: Into<Error>>(read: Result<T, E>) -> Result<Option<T>, Error> {
+    match read.map_err(Into::into) {
+        Err(Error::Store(error)) if error.is_damage() => Ok(None),
+        read => read.map(Some),
+    }
 }
 
 fn ago(time: Duration) -> SystemTime {

@@ -62,7 +62,7 @@ pub enum Error {
         target: String,
         /// The content it names.
         digest: Digest,
-        /// `missing`, `of another size`, `damaged`.
+        /// `missing`, `unreadable`, `of another size`, `damaged`.
         state: &'static str,
     },
     /// Not a name that a target can have.
@@ -84,6 +84,12 @@ pub enum Error {
 }
 
 impl Error {
+    /// Is something of an artifact lost or spoiled? Of one that merely could not be read just now, nothing is known.
+    #[must_use]
+    pub fn is_damage(&self) -> bool {
+        matches!(self, Self::Blob { .. } | Self::Manifest { .. })
+    }
+
     /// What to do about it, one sentence or two; `None` where the message says it all.
     #[must_use]
     pub fn hint(&self) -> Option<&'static str> {

@@ -30,11 +30,14 @@ impl Store {
     /// not whole any more is left out: nobody could boot it.
     ///
     /// # Errors
-    /// [`Error::File`].
+    /// [`Error::File`], [`Error::Document`].
     pub fn former(&self, since: SystemTime) -> Result<Vec<Artifact>, Error> {
         let lately = self.formers()?.into_iter().filter(|former| former.lost > seconds(since));
-        let found = lately.filter_map(|one| self.get_digest(&one.target, &one.manifest).ok()?);
-        Ok(found.collect())
+        let found = lately.map(|one| match self.get_digest(&one.target, &one.manifest) {
+            Err(error) if error.is_damage() => Ok(None),
+            found => found,
+        });
+        found.filter_map(Result::transpose).collect()
     }
 
     /// Forgets those that have lost their name before `since`.

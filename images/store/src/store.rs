@@ -1,6 +1,6 @@
 //! The store itself: open, publish, look up, collect.
 
-use std::io::{Read, Write};
+use std::io::{ErrorKind, Read, Write};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -142,7 +142,7 @@ impl Store {
         mut out: impl Write,
     ) -> Result<(), Error> {
         let broken = |state| Error::Blob { target: target.to_owned(), digest: blob.digest, state };
-        if let Some(state) = self.blob_state(blob) {
+        if let Some(state) = self.look_at(blob)? {
             return Err(broken(state));
         }
         let path = self.blob_path(&blob.digest);
@@ -270,6 +270,16 @@ impl Store {
         index.find(target).map(|entry| self.artifact(target, entry)).transpose()
     }
 
+    /// Where an artifact was pulled from, if it was: known also of one whose manifest is lost.
+    ///
+    /// # Errors
+    /// [`Error::Document`], [`Error::File`].
+    pub fn origin(&self, target: &str) -> Result<Option<String>, Error> {
+        let index = self.index()?;
+        let entry = index.find(target);
+        Ok(entry.and_then(|entry| entry.annotations.get(layout::ORIGIN).cloned()))
+    }
+
     /// The artifact whose manifest has that digest, taken for one of `target`; also one that has lost its name and was not
     /// collected yet. `None` where there is no such content.
     ///
@@ -280,7 +290,11 @@ impl Store {
         if let Some(entry) = index.manifests.iter().find(|entry| entry.digest == *digest) {
             return self.artifact(target, entry).map(Some);
         }
-        let Ok(there) = fs_err::metadata(self.blob_path(digest)) else { return Ok(None) };
+        let path = self.blob_path(digest);
+        let there = match fs_err::metadata(&path) {
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+            there => there.map_err(Error::read(&path))?,
+        };
         let content = Descriptor { digest: *digest, size: there.len() };
         self.artifact(target, &Layer::new(layout::MANIFEST, content)).map(Some)
     }
@@ -367,10 +381,18 @@ impl Store {
 
     /// `None` where it is there; otherwise what it is.
     pub(crate) fn blob_state(&self, blob: Descriptor) -> Option<&'static str> {
-        match fs_err::metadata(self.blob_path(&blob.digest)) {
-            Err(_) => Some("missing"),
-            Ok(there) if !there.is_file() || there.len() != blob.size => Some("of another size"),
-            Ok(_) => None,
+        self.look_at(blob).unwrap_or(Some("unreadable"))
+    }
+
+    fn look_at(&self, blob: Descriptor) -> Result<Option<&'static str>, Error> {
+        let path = self.blob_path(&blob.digest);
+        match fs_err::metadata(&path) {
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(Some("missing")),
+            Err(error) => Err(Error::read(&path)(error)),
+            Ok(there) if !there.is_file() || there.len() != blob.size => {
+                Ok(Some("of another size"))
+            }
+            Ok(_) => Ok(None),
         }
     }
 

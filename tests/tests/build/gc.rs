@@ -267,3 +267,54 @@ fn what_was_pulled_stays_without_any_generation() {
     assert!(said.contains("greeter"), "{said}");
     project.succeed(&["publish", "tools"]);
 }
+
+/// Nobody makes a set again that the recipe has no more: what is lost of it must not stop what is collected.
+#[test]
+fn what_is_damaged_and_goes_is_collected() {
+    if !small::possible() {
+        return;
+    }
+    let small = Small::new();
+    let project = &small.project;
+    let recipe = fs::read_to_string(project.folder.join("overboot.toml")).unwrap();
+    let without = recipe.split("[overlay.tools]").next().unwrap().to_owned();
+    let read = |digest: &str| -> serde_json::Value {
+        serde_json::from_slice(&fs::read(project.blob(digest)).unwrap()).unwrap()
+    };
+    let digest = |part: &serde_json::Value| part["digest"].as_str().unwrap().to_owned();
+    // The set's own manifest, what is signed, the manifest of a part: and whether it still boots.
+    for (lost, boots) in [(0, false), (1, false), (2, true)] {
+        project.write_recipe(&recipe);
+        build(project, &format!("number {lost}"));
+        let manifest = project.manifest("set/tools");
+        let layers = read(&manifest)["layers"].as_array().unwrap().clone();
+        let set = read(&digest(&layers[0]));
+        let overlay = project.blob(&digest(&set["overlays"][0]));
+        let is_part = |layer: &&serde_json::Value| {
+            layer["mediaType"] == "application/vnd.overboot.part.v1+json"
+                && layer.to_string().contains("overlay/tools")
+        };
+        let part = layers.iter().find(is_part).expect("the overlay's manifest");
+        project.write_recipe(&without);
+        project.succeed(&["build"]);
+        let path = project.blob(&[manifest, digest(&layers[0]), digest(part)][lost]);
+        let whole = fs::read(&path).unwrap();
+        fs::remove_file(&path).unwrap();
+        // What only cannot be read is not lost: here, since the link leads to itself.
+        std::os::unix::fs::symlink(&path, &path).unwrap();
+        project.fail(&["gc"]);
+        fs::remove_file(&path).unwrap();
+        fs::write(&path, &whole).unwrap();
+        assert!(overlay.exists(), "{lost}");
+        fs::remove_file(&path).unwrap();
+        let said = project.succeed(&["gc"]);
+        assert!(said.contains("set/tools") && said.contains("overlay/tools"), "{lost}: {said}");
+        assert_eq!(overlay.exists(), boots, "{lost}: {said}");
+        // Without its name, too.
+        assert!(project.succeed(&["gc"]).contains("Nothing to remove"), "{lost}");
+        assert_eq!(overlay.exists(), boots, "{lost}");
+        project.succeed(&["gc", "--grace", "0"]);
+        assert!(!overlay.exists(), "{lost}");
+        project.succeed(&["verify"]);
+    }
+}
