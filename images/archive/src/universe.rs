@@ -182,7 +182,7 @@ impl Universe {
             let priority = universe.pins.of_source(&suite.source).unwrap_or(priority);
             for list in &suite.lists {
                 let origin = Origin { source: suite.source.clone(), priority };
-                universe.take(&list.text, origin, true)?;
+                universe.take(&list.text, origin, Kind::Pinned)?;
             }
         }
         Ok(universe)
@@ -197,10 +197,19 @@ impl Universe {
     /// A stanza that is malformed or lacks what every package has. The universe then lacks the packages
     /// from there on, and is not to be used.
     pub fn add(&mut self, text: &str, origin: Origin) -> Result<usize, IndexError> {
-        self.take(text, origin, false)
+        self.take(text, origin, Kind::Listed)
     }
 
-    fn take(&mut self, text: &str, origin: Origin, pinned: bool) -> Result<usize, IndexError> {
+    /// Takes in the stanza of a package file that no index lists: for those requests alone that name it in their
+    /// [`files`](crate::Request::files).
+    ///
+    /// # Errors
+    /// As [`Universe::add`].
+    pub fn add_file(&mut self, stanza: &str, source: Source) -> Result<usize, IndexError> {
+        self.take(stanza, Origin { source, priority: -1 }, Kind::File)
+    }
+
+    fn take(&mut self, text: &str, origin: Origin, kind: Kind) -> Result<usize, IndexError> {
         let origin = Arc::new(origin);
         let before = self.packages.len();
         let jobs = thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
@@ -212,7 +221,7 @@ impl Universe {
             Err(_) => vec![read(text, &origin, &self.architecture)?],
         };
         for one in all.into_iter().flatten() {
-            self.insert(one, pinned).map_err(|source| IndexError {
+            self.insert(one, kind).map_err(|source| IndexError {
                 suite: origin.source.suite.clone(),
                 line: 1,
                 package: None,
@@ -222,8 +231,10 @@ impl Universe {
         Ok(self.packages.len() - before)
     }
 
-    fn insert(&mut self, read: Read, pinned: bool) -> Result<(), IndexFault> {
+    fn insert(&mut self, read: Read, kind: Kind) -> Result<(), IndexFault> {
         let Read { mut package, provides } = read;
+        let pinned = kind == Kind::Pinned;
+        package.is_listed = kind != Kind::File;
         let index = u32::try_from(self.packages.len()).map_err(|_| IndexFault::TooMany)?;
         let mut key = None;
         if let Some(named) = self.by_name.get_mut(&package.name) {
@@ -306,6 +317,17 @@ impl Universe {
     pub fn names(&self) -> impl Iterator<Item = &str> {
         self.by_name.keys().map(String::as_str)
     }
+}
+
+/// What a list of packages is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    /// An index, to which pins apply.
+    Pinned,
+    /// An index.
+    Listed,
+    /// What is known of package files.
+    File,
 }
 
 /// A package, and the names that it provides.

@@ -30,6 +30,7 @@ pub mod lock;
 pub mod plan;
 mod project;
 pub mod publish;
+mod said;
 pub mod signing;
 pub mod sources;
 mod steps;

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use overboot_archive::resolve::{Related, batches, find, near};
-use overboot_archive::universe::{Origin, RelationField};
+use overboot_archive::universe::RelationField;
 use overboot_archive::{
     Fetcher, Index, Installed, Package, Policy, Request, ResolveError, Source, Universe, Variant,
     resolve,
@@ -21,6 +21,7 @@ use crate::error::Error;
 use crate::event::Event;
 use crate::plan::Target;
 use crate::project::{Occupied, Project};
+use crate::said::Said;
 use crate::sources::{self, ArchiveSources};
 use crate::transactions::{Packages, Transaction, transactions};
 use crate::{ansible, containers, inputs};
@@ -259,7 +260,7 @@ fn locals(
             let placed = |error: Error| error.placed(recipe, deb.place);
             let local = debs::read(project, recipe, &store, fetcher, &deb).map_err(placed)?;
             let source = Source::new("", debs::SUITE, "");
-            universe.add(&local.stanza, Origin { source, priority: -1 })?;
+            universe.add_file(&local.stanza, source)?;
             if !universe.versions(local.name()).any(|package| package.sha256 == local.sha256) {
                 return Err(placed(Error::told(
                     format!("{} is a package for another architecture", local.request),
@@ -286,45 +287,6 @@ struct Chosen<'u> {
     seen: BTreeMap<String, Vec<Installed>>,
     images: BTreeMap<String, LockedImage>,
     packages: BTreeMap<String, LockedPackage>,
-}
-
-/// Where the recipe says what a choice of packages was made for.
-#[derive(Debug, Clone, Copy, Default)]
-struct Said<'a> {
-    asked: &'a [Placed<String>],
-    excluded: &'a [Placed<String>],
-    /// Of what needs them all.
-    place: Place,
-}
-
-impl Said<'_> {
-    /// Where the package is named that an error is about.
-    fn place_of(&self, error: &ResolveError) -> Place {
-        let named = |word: &str, all: &[Placed<String>]| {
-            let name = |entry: &str| entry.split([' ', '=']).next().unwrap_or_default().to_owned();
-            // A relation says `name (= version)` where the recipe says `name=version`.
-            let exact = word.replacen(" (= ", "=", 1);
-            let exact = exact.strip_suffix(')').unwrap_or(&exact);
-            let found = all.iter().find(|one| one.value == exact);
-            let found = found.or_else(|| all.iter().find(|one| name(one) == name(word)));
-            found.map(|one| one.place)
-        };
-        let place = match error {
-            ResolveError::Syntax { entry: word, .. }
-            | ResolveError::UnknownPackage { name: word, .. }
-            | ResolveError::VirtualOnly { name: word, .. }
-            | ResolveError::NoSuchVersion { wanted: word, .. } => {
-                named(word, self.asked).or_else(|| named(word, self.excluded))
-            }
-            ResolveError::Excluded { name } => named(name, self.excluded),
-            ResolveError::Unsatisfiable { about, .. } => {
-                let asked = about.iter().find_map(|word| named(word, self.asked));
-                asked.or_else(|| about.iter().find_map(|word| named(word, self.excluded)))
-            }
-            _ => None,
-        };
-        place.unwrap_or(self.place)
-    }
 }
 
 /// What is in an image, as far as later packages have to do with it.
@@ -369,15 +331,17 @@ impl<'u> Chosen<'u> {
             self.look_into(target, &mut there, variant)?;
             let local = |deb: &Placed<Deb>| {
                 let local = self.locals.iter().find(|(known, _)| *known == **deb);
-                local.map(|(_, local)| Placed { value: local.request.clone(), place: deb.place })
+                local.map(|(_, local)| {
+                    (Placed { value: local.request.clone(), place: deb.place }, local.sha256)
+                })
             };
-            let files = packages.debs.iter().filter_map(local);
-            let asked: Vec<Placed<String>> = packages.names.iter().cloned().chain(files).collect();
+            let (named, files): (Vec<_>, Vec<_>) = packages.debs.iter().filter_map(local).unzip();
+            let asked = [packages.names.clone(), named].concat();
             let request = Request {
                 variant,
                 install: Placed::values(&asked),
                 exclude: Placed::values(&packages.exclude),
-                files: self.locals.iter().map(|(_, local)| local.sha256).collect(),
+                files,
                 base: there.installed.clone(),
                 ..Request::default()
             };

@@ -117,6 +117,40 @@ exclude = ["ipxe"]
     assert!(said.contains("overboot.toml:"), "{said}");
 }
 
+/// What a version means in one image is not for the files of another to say.
+#[test]
+fn a_package_file_is_for_the_image_that_names_it() {
+    if !possible() {
+        return;
+    }
+    let small = with(
+        r#"
+[overlay.by-file]
+base = "base"
+[[overlay.by-file.provision]]
+debs = [{ file = "vendor/hammer.deb" }]
+
+[overlay.by-version]
+base = "base"
+[[overlay.by-version.provision]]
+packages = ["hammer=2.0"]
+"#,
+    );
+    let other = small::hammer().file("etc/hammer", 0o644, b"of another make");
+    put(&small, "vendor/hammer.deb", 0o644, &other.build());
+    small.project.succeed(&["build", "overlay/by-file", "overlay/by-version"]);
+    let has_other = |target: &str| paths(&small, target).contains(&"etc/hammer".to_owned());
+    assert!(has_other("overlay/by-file") && !has_other("overlay/by-version"));
+
+    // Where the archive has no such version, there is none.
+    let path = small.project.folder.join("overboot.toml");
+    let recipe = fs::read_to_string(&path).unwrap();
+    put(&small, "vendor/hammer.deb", 0o644, &chisel().build());
+    small.project.write_recipe(&recipe.replace("hammer=2.0", "chisel=3.1"));
+    let said = small.project.fail(&["lock", "--update"]);
+    assert!(said.contains("overlay/by-version: there is no package \"chisel\""), "{said}");
+}
+
 #[test]
 fn an_empty_slot_leaves_out_its_overlay_and_the_rest_builds() {
     if !possible() {

@@ -177,7 +177,8 @@ impl<'u> Problem<'u> {
                 format!("the suites have {name} {}", package.version)
             }
             (Candidate::None | Candidate::Without, _) => {
-                if let Some(package) = self.universe.versions(name).next() {
+                let mut listed = self.universe.versions(name).filter(|package| package.is_listed);
+                if let Some(package) = listed.next() {
                     format!(
                         "{name} has the priority {}, with which it is never taken",
                         package.pin_priority()

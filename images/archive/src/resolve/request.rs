@@ -23,7 +23,7 @@ pub struct Request {
     /// What is installed already and stays as it is.
     pub base: Vec<Installed>,
     /// Package files that are meant where their name and version are asked for, although an archive may list another file of
-    /// that version.
+    /// that version. No other file is meant that no archive lists.
     pub files: Vec<Digest>,
     /// Whether recommended packages are installed too, where they can be.
     pub recommends: bool,
@@ -133,7 +133,7 @@ pub(super) fn asked<'u>(
         _ => entry.parse().map_err(syntax)?,
     };
     let [relation] = dependency.0.as_slice() else {
-        return alternatives(universe, dependency);
+        return alternatives(universe, request, dependency);
     };
     if let Some(name) = request.exclude.iter().find(|name| **name == relation.name) {
         return Err(ResolveError::Excluded { name: name.clone() });
@@ -142,7 +142,7 @@ pub(super) fn asked<'u>(
         // Present in its one version: whether that is the one asked for is the solver's to say.
         return Ok(Asked { dependency, chosen: None });
     }
-    if universe.versions(&relation.name).next().is_none() {
+    if meant(universe, request, &relation.name).next().is_none() {
         return Err(unknown(universe, &relation.name));
     }
     if matches!(relation.version, Some((Operator::Equal, _))) {
@@ -151,24 +151,35 @@ pub(super) fn asked<'u>(
         let admitted = |p: &&Package| relation.admits(Some(&p.version));
         let given = |p: &&Package| request.files.contains(&p.sha256) && admitted(p);
         let given = universe.versions(&relation.name).find(given);
-        return match given.or_else(|| universe.versions(&relation.name).find(admitted)) {
+        return match given.or_else(|| meant(universe, request, &relation.name).find(admitted)) {
             Some(package) => Ok(Asked { dependency, chosen: Some(package) }),
-            None => Err(no_such_version(universe, relation)),
+            None => Err(no_such_version(universe, request, relation)),
         };
     }
     if universe.candidate(&relation.name).is_some_and(|p| relation.admits(Some(&p.version))) {
         return Ok(Asked { dependency, chosen: None });
     }
-    Err(no_such_version(universe, relation))
+    Err(no_such_version(universe, request, relation))
+}
+
+/// The versions of a name that a request can mean: those that are listed, and files of its own.
+fn meant<'u>(
+    universe: &'u Universe,
+    request: &Request,
+    name: &str,
+) -> impl Iterator<Item = &'u Package> {
+    let own = |package: &Package| request.files.contains(&package.sha256);
+    universe.versions(name).filter(move |package| package.is_listed || own(package))
 }
 
 /// Alternatives: one of them has to be a package or stand for one.
 fn alternatives<'u>(
     universe: &'u Universe,
+    request: &Request,
     dependency: Dependency,
 ) -> Result<Asked<'u>, ResolveError> {
     let known = |relation: &Relation| {
-        universe.versions(&relation.name).next().is_some()
+        meant(universe, request, &relation.name).next().is_some()
             || universe.providers(&relation.name).next().is_some()
     };
     match dependency.0.first() {
@@ -191,8 +202,8 @@ pub(super) fn unknown(universe: &Universe, name: &str) -> ResolveError {
     }
 }
 
-fn no_such_version(universe: &Universe, relation: &Relation) -> ResolveError {
-    let mut available: Vec<_> = universe.versions(&relation.name).collect();
+fn no_such_version(universe: &Universe, request: &Request, relation: &Relation) -> ResolveError {
+    let mut available: Vec<_> = meant(universe, request, &relation.name).collect();
     available.sort_by(|a, b| b.version.cmp(&a.version));
     ResolveError::NoSuchVersion {
         wanted: relation.to_string(),

@@ -306,6 +306,35 @@ fn a_version_that_is_named_is_taken_whatever_pins_say() {
 }
 
 #[test]
+fn a_file_that_nobody_lists_is_for_whoever_names_it() {
+    let mut universe = universe("tool 1");
+    let stanza = |name: &str, version: &str, number: u32| {
+        format!(
+            "Package: {name}\nVersion: {version}\nArchitecture: amd64\nFilename: x\nSize: 1\n\
+             SHA256: {number:064x}\n\n"
+        )
+    };
+    let all = [stanza("tool", "1", 98), stanza("tool", "2", 99), stanza("own", "1", 97)];
+    for stanza in &all {
+        universe.add_file(stanza, Source::new("", "local", "")).unwrap();
+    }
+    let file = |number: u32| format!("{number:064x}").parse().unwrap();
+    let with = |text: &str, files: &[u32]| Request {
+        files: files.iter().map(|number| file(*number)).collect(),
+        ..ask(text)
+    };
+    let chosen = |request: &Request| resolve(&universe, request).unwrap()[0].sha256;
+    assert_eq!(chosen(&with("tool=1", &[98])), file(98));
+    assert_eq!(solve(&universe, &with("tool=2", &[98, 99])), "tool 2");
+    assert_eq!(solve(&universe, &with("own=1", &[97])), "own 1");
+    // Of other images' files nothing is taken, nor is any offered.
+    assert_ne!(chosen(&ask("tool=1")), file(98));
+    let said = solve(&universe, &with("tool=2", &[98]));
+    assert!(said.contains("tool (= 2)") && !said.contains("2 (local"), "{said}");
+    assert!(solve(&universe, &ask("own=1")).contains("there is no package \"own\""));
+}
+
+#[test]
 fn architecture_qualifiers() {
     let universe = universe(
         "any 1; Depends: python:any

@@ -41,6 +41,8 @@ pub struct Package {
     pub origin: Arc<Origin>,
     /// Whether an index of the main archive lists it.
     pub in_main: bool,
+    /// Whether an index lists it; otherwise it is a file of its own, for whoever names it.
+    pub(crate) is_listed: bool,
     /// The pin that names it: its number and its priority.
     pub(crate) pin: Option<(usize, i32)>,
     /// The relation fields, unread, by [`RelationField`].
@@ -154,6 +156,7 @@ impl Package {
             source: field("Source").unwrap_or_default().to_owned(),
             origin: Arc::clone(origin),
             in_main: origin.source.is_main(),
+            is_listed: true,
             pin: None,
             relations: RelationField::ALL
                 .map(|relation| field(relation.as_str()).unwrap_or_default().into()),
@@ -162,6 +165,7 @@ impl Package {
 
     /// Takes in what another index says of the same file.
     pub(super) fn merge(&mut self, other: Self) {
+        self.is_listed |= other.is_listed;
         if other.in_main && !self.in_main {
             // What every system must have is for its own archive to say.
             (self.in_main, self.essential, self.priority) = (true, other.essential, other.priority);
