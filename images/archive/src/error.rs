@@ -274,6 +274,24 @@ pub enum Error {
 }
 
 impl Error {
+    /// What was being fetched, where it is about that.
+    #[must_use]
+    pub fn url(&self) -> Option<&str> {
+        match self {
+            Self::Unresolved { url, .. }
+            | Self::Unreachable { url, .. }
+            | Self::Interrupted { url, .. }
+            | Self::NotFound { url }
+            | Self::Status { url, .. }
+            | Self::Address { url, .. }
+            | Self::TooLarge { url, .. }
+            | Self::WrongSize { url, .. }
+            | Self::WrongDigest { url, .. } => Some(url),
+            Self::Package { source, .. } => source.url(),
+            _ => None,
+        }
+    }
+
     /// What to do about it, one sentence or two; `None` where the message says it all.
     #[must_use]
     pub fn hint(&self) -> Option<String> {

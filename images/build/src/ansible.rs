@@ -4,7 +4,7 @@
 use std::ffi::{OsStr, OsString};
 use std::path::Path;
 
-use overboot_recipe::{Provisioner, Recipe};
+use overboot_recipe::{Placed, Provisioner, Recipe};
 use overboot_rootfs::Sandbox;
 
 use crate::error::Error;
@@ -23,11 +23,16 @@ pub(crate) fn is_used(steps: &[Provisioner]) -> bool {
     steps.iter().any(|step| matches!(step, Provisioner::Ansible(_)))
 }
 
-/// The packages of that Python: itself, and what the module `apt` asks about packages. Nothing where no step needs them.
-pub(crate) fn packages(recipe: &Recipe) -> Option<Vec<String>> {
-    let bases = recipe.bases.values().map(|base| &base.provision);
-    let mut all = bases.chain(recipe.overlays.values().map(|overlay| &overlay.provision));
-    all.any(|steps| is_used(steps)).then(|| ["python3", "python3-apt"].map(str::to_owned).to_vec())
+/// The packages of that Python: itself, and what the module `apt` asks about packages; each with the place of the first step that
+/// needs them. Nothing where none does.
+pub(crate) fn packages(recipe: &Recipe) -> Option<Vec<Placed<String>>> {
+    let bases = recipe.bases.values().flat_map(|base| &base.provision);
+    let mut all = bases.chain(recipe.overlays.values().flat_map(|overlay| &overlay.provision));
+    let place = all.find_map(|step| match step {
+        Provisioner::Ansible(ansible) => Some(ansible.play.path().place),
+        _ => None,
+    })?;
+    Some(["python3", "python3-apt"].map(|name| Placed { value: name.to_owned(), place }).to_vec())
 }
 
 /// Can this machine carry out the steps of Ansible's in a plan?

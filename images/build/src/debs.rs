@@ -5,11 +5,12 @@ use std::path::{Path, PathBuf};
 use overboot_archive::{Fetcher, PackageStore};
 use overboot_debian::deb;
 use overboot_digest::Digest;
-use overboot_recipe::{Deb, Recipe, Slot, Whence};
+use overboot_recipe::{Deb, Place, Placed, Provisioner, Recipe, Slot, Whence};
 
 use crate::error::Error;
 use crate::plan::Target;
 use crate::project::Project;
+use crate::sources;
 
 /// The largest package file that is taken: vendors' tools are tens of megabytes.
 const LARGEST: u64 = 2 << 30;
@@ -65,7 +66,9 @@ pub(crate) fn read(
                     let (what, path) = (url.clone(), store.path(sha256));
                     return Err(overboot_archive::Error::Offline { what, path }.into());
                 }
-                None => fetcher.get(url, LARGEST)?,
+                None => {
+                    fetcher.get(url, LARGEST).map_err(|source| sources::of_file(recipe, source))?
+                }
             };
             let found = Digest::of(&bytes);
             if found != *sha256 {
@@ -170,14 +173,8 @@ pub(crate) fn state(
     project: &Project,
     recipe: &Recipe,
 ) -> Result<Vec<(PathBuf, Option<Digest>)>, Error> {
-    let bases = recipe.bases.values().flat_map(|base| &base.provision);
-    let overlays = recipe.overlays.values().flat_map(|overlay| &overlay.provision);
-    let debs = bases.chain(overlays).filter_map(|step| match step {
-        overboot_recipe::Provisioner::Debs { debs, .. } => Some(debs),
-        _ => None,
-    });
     let mut found = Vec::new();
-    for deb in debs.flatten() {
+    for deb in named(recipe) {
         let path =
             match &**deb {
                 Deb::File(path) => path,
@@ -196,6 +193,23 @@ pub(crate) fn state(
         found.push((path.clone(), digest));
     }
     Ok(found)
+}
+
+/// Where the recipe names a package file by that address.
+pub(crate) fn place_of(recipe: &Recipe, address: &str) -> Option<Place> {
+    let is_there = |deb: &&Placed<Deb>| matches!(&***deb, Deb::Url { url, .. } if url == address);
+    named(recipe).find(is_there).map(|deb| deb.place)
+}
+
+/// All package files that the recipe names.
+fn named(recipe: &Recipe) -> impl Iterator<Item = &Placed<Deb>> {
+    let bases = recipe.bases.values().flat_map(|base| &base.provision);
+    let overlays = recipe.overlays.values().flat_map(|overlay| &overlay.provision);
+    let steps = bases.chain(overlays).filter_map(|step| match step {
+        Provisioner::Debs { debs, .. } => Some(debs),
+        _ => None,
+    });
+    steps.flatten()
 }
 
 /// Is a slot's file there?

@@ -22,6 +22,9 @@ pub enum Error {
         /// Why it cannot be used. Part of the message.
         source: Box<overboot_archive::Error>,
     },
+    /// A package file that the recipe names by its address cannot be had.
+    #[error(transparent)]
+    PackageFile(Box<overboot_archive::Error>),
     /// The archive's package list is not one.
     #[error(transparent)]
     Index(#[from] overboot_archive::universe::IndexError),
@@ -110,6 +113,7 @@ impl Error {
         match self {
             Self::Archive(source) => source.hint(),
             Self::NamedArchive { source, .. } => source.hint(),
+            Self::PackageFile(source) => at_address(source),
             Self::Resolve { source, .. } => source.hint(),
             Self::Container { source, .. } => Some(source.hint().unwrap_or_else(|| {
                 "Name an image that is there: \"registry.example.com/team/tool:1\", or \"oci:FOLDER:NAME\" of a layout in the project, as `skopeo copy` writes it."
@@ -148,5 +152,29 @@ impl Error {
 
     pub(crate) fn told(message: impl Into<String>, help: impl Into<String>) -> Self {
         Self::Told { message: message.into(), help: help.into() }
+    }
+}
+
+/// What to do about a package file that cannot be had at its address, which no mirror has.
+fn at_address(source: &overboot_archive::Error) -> Option<String> {
+    use overboot_archive::Error::{
+        Interrupted, NotFound, Package, Status, TooLarge, Unreachable, Unresolved,
+    };
+    match source {
+        Package { source, .. } => at_address(source),
+        Unresolved { host, .. } | Unreachable { host, .. } if host.starts_with("the proxy ") => {
+            source.hint()
+        }
+        Status { status: 407, .. } => source.hint(),
+        Unresolved { .. }
+        | Unreachable { .. }
+        | Interrupted { .. }
+        | NotFound { .. }
+        | Status { .. }
+        | TooLarge { .. } => Some(
+            "correct `url`, or get the file from elsewhere and name that: { file = \"…\" }"
+                .to_owned(),
+        ),
+        _ => source.hint(),
     }
 }

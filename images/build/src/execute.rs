@@ -354,6 +354,9 @@ fn fetch(context: &Context<'_>, plan: &Plan) -> Result<(), Error> {
     };
     let fetched = project.packages()?.fetch_all(&project.fetcher(recipe)?, &wanted, FETCHES, &tell);
     fetched.map(drop).map_err(|source| {
+        if let Some(place) = source.url().and_then(|url| debs::place_of(recipe, url)) {
+            return sources::of_file(recipe, source).placed(recipe, place);
+        }
         let place = sources::proxy_of(recipe, &source).unwrap_or_default();
         Error::NamedArchive { place: recipe.at(place), source: Box::new(source) }
     })

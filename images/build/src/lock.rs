@@ -44,7 +44,6 @@ fn wanted(project: &Project, recipe: &Recipe) -> Result<Digest, Error> {
         (format!("overlay/{name}"), (None, Some(&overlay.base), asked))
     });
     let python = ansible::packages(recipe).map(|names| {
-        let names = names.into_iter().map(Placed::from).collect();
         let wanted = Packages { names, ..Packages::default() };
         (ansible::PYTHON.to_owned(), (None, None, (vec![wanted], Vec::new())))
     });
@@ -150,7 +149,7 @@ fn made(
         chosen.image(&target, Variant::Custom, asked, below)?;
     }
     if let Some(names) = ansible::packages(recipe) {
-        chosen.files(ansible::PYTHON, names)?;
+        chosen.files(ansible::PYTHON, &names)?;
     }
     chosen.kernel(&recipe.kernel.package)?;
     chosen.single(LOADERS, LOADERS)?;
@@ -501,9 +500,11 @@ impl<'u> Chosen<'u> {
     }
 
     /// Packages and what they depend on: only their files are wanted.
-    fn files(&mut self, target: &str, install: Vec<String>) -> Result<(), Error> {
-        let request = Request { install, ..Request::default() };
-        let packages = self.resolve(target, &request, &Said::default())?;
+    fn files(&mut self, target: &str, asked: &[Placed<String>]) -> Result<(), Error> {
+        let request = Request { install: Placed::values(asked), ..Request::default() };
+        let place = asked.first().map(|name| name.place).unwrap_or_default();
+        let said = Said { asked, place, ..Said::default() };
+        let packages = self.resolve(target, &request, &said)?;
         let steps = vec![self.note(&[packages])];
         self.images.insert(target.to_owned(), LockedImage { steps });
         Ok(())

@@ -216,6 +216,14 @@ pub(crate) fn placed(recipe: &Recipe, archive: &ArchiveSources<'_>, source: Arch
     Error::NamedArchive { place: recipe.at(place), source: Box::new(source) }
 }
 
+/// An error of fetching a package file that the recipe names by its address.
+pub(crate) fn of_file(recipe: &Recipe, source: ArchiveError) -> Error {
+    match proxy_of(recipe, &source) {
+        Some(place) => Error::NamedArchive { place: recipe.at(place), source: Box::new(source) },
+        None => Error::PackageFile(Box::new(source)),
+    }
+}
+
 /// Where the recipe names the proxy, if it does and that is what an error is about.
 pub(crate) fn proxy_of(recipe: &Recipe, source: &ArchiveError) -> Option<Place> {
     let about = match source {

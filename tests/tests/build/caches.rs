@@ -6,6 +6,7 @@ use std::process::Command;
 use overboot_archive::mirror::host_mirror;
 use overboot_digest::Digest;
 use overboot_testkit::apt_cache::{self, AptCache, Reach};
+use overboot_testkit::archive::Fault;
 use overboot_testkit::{ports, require};
 
 use crate::project::{Project, failed, folder, succeeded};
@@ -122,6 +123,17 @@ fn with_full_caches_everything_is_made_without_a_network() {
         "is not in the cache at",
         "(offline)",
         "help: Run once without --offline",
+    ] {
+        assert!(said.contains(word), "\"{word}\" is not said:\n{said}");
+    }
+    // With a network, where it should be is for the recipe to say.
+    small.server.fail("pool/main/h/hammer/hammer_2.0_amd64.deb", 1, &Fault::Status(404));
+    let said = small.project.fail(&["build", "overlay/elsewhere"]);
+    let line = recipe.lines().count();
+    for word in [
+        &format!("overboot.toml:{line}:"),
+        "hammer_2.0_amd64.deb does not exist",
+        "help: correct `url`",
     ] {
         assert!(said.contains(word), "\"{word}\" is not said:\n{said}");
     }

@@ -115,7 +115,19 @@ const ROWS: &[Row] = &[
         LOCK,
         &["is not the file that the recipe means", "help: get the one"],
     ),
+    (
+        END,
+        "debs = [{ url = «\"http://@NOBODY@/x.deb\", sha256 = '@DIGEST@' }]\n",
+        LOCK,
+        &["cannot fetch http://@NOBODY@/x.deb", "help: correct `url`"],
+    ),
     (END, "container = «'oci:odd:x'\n", LOCK, &["odd", "help: "]),
+    (
+        END,
+        "ansible = { playbook = «'play.yml' }\n",
+        LOCK,
+        &["python: there is no package \"python3\"", "help: "],
+    ),
     // The key that signs.
     ("trust = ", "trust = «", &["plan", "--trust"], &[]),
     // Modules.
@@ -160,7 +172,9 @@ fn what_is_found_later_has_its_place_too() {
     let circus = Deb::new("circus", "1.0").field("Conflicts", "greeter");
     let small = Small::with(small::archive().package(circus));
     let project = &small.project;
-    for (name, content) in [("none.asc", "these are no keys"), ("bad.deb", "no package")] {
+    for (name, content) in
+        [("none.asc", "these are no keys"), ("bad.deb", "no package"), ("play.yml", "[]\n")]
+    {
         fs::write(project.folder.join(name), content).unwrap();
     }
     fs::create_dir(project.folder.join("odd")).unwrap();
