@@ -2,7 +2,10 @@
 
 #![allow(clippy::unwrap_used, reason = "a failed test may panic")]
 
-use std::process::{Command, Output};
+use std::io::{BufRead as _, BufReader};
+use std::process::{Command, Output, Stdio};
+
+use overboot_store::{ArtifactManifest, Layer, Store};
 
 fn overboot(words: &[&str]) -> Output {
     let mut command = Command::new(env!("CARGO_BIN_EXE_overboot"));
@@ -54,4 +57,35 @@ fn a_new_project_leaves_what_is_in_its_folder_alone() {
     let output = init();
     assert_eq!(output.status.code(), Some(1), "{output:?}");
     assert!(!folder.path().join("nowhere").exists() && recipe.is_symlink());
+}
+
+#[test]
+fn serve_warns_of_a_graph_that_is_not_there_and_goes_on() {
+    let folder = tempfile::tempdir().unwrap();
+    // Whatever it has.
+    let store = Store::open_or_create(folder.path().join("store")).unwrap();
+    let layer = Layer::new("x/y", store.put_bytes(b"content").unwrap());
+    store.publish("kernel", &ArtifactManifest::new("x/z", layer)).unwrap();
+    let said = |serve: &str| {
+        let head = "[project]\nname = \"x\"\n[archive]\nsuite = \"trixie\"\n";
+        std::fs::write(folder.path().join("overboot.toml"), format!("{head}{serve}")).unwrap();
+        let mut serve = Command::new(env!("CARGO_BIN_EXE_overboot"));
+        serve.arg("-C").arg(folder.path()).args(["serve", "--http", "127.0.0.1:0"]);
+        let mut serve = serve.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        // The address comes last.
+        let mut first = String::new();
+        BufReader::new(serve.stdout.take().unwrap()).read_line(&mut first).unwrap();
+        serve.kill().unwrap();
+        let said = serve.wait_with_output().unwrap().stderr;
+        let said = String::from_utf8_lossy(&said).into_owned();
+        assert!(first.contains("http://127.0.0.1:"), "it does not serve: {first}{said}");
+        said
+    };
+    let warned = said("[serve]\ndiscovery = 'Graph.Discovry'\n");
+    let wanted = "overboot.toml:6:13: there is no graph \"Graph.Discovry\"";
+    assert!(warned.contains(wanted), "{warned}");
+    assert!(warned.contains("did you mean Graph.Discovery?"), "{warned}");
+    for fine in ["", "[serve]\ndiscovery = \"Graph.SKU.Discovery\"\n"] {
+        assert!(!said(fine).contains("no graph"), "{fine}");
+    }
 }

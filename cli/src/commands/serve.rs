@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use overboot_recipe::{Place, Placed, Recipe, ServeDhcp};
+use overboot_recipe::{Place, Placed, Recipe, ServeDhcp, near};
 use overboot_server::{Dhcp, Network, Server, ServerConfig};
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
@@ -81,7 +81,7 @@ pub(crate) fn run(global: &Global, args: &Args, printer: &Printer) -> Result<Exi
         .build()
         .context("starting the runtime")?;
     let place = |error: &overboot_server::Error| place(&recipe, args, error);
-    runtime.block_on(serve(config, printer, place))?;
+    runtime.block_on(serve(config, &recipe, printer, place))?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -98,6 +98,7 @@ fn place(recipe: &Recipe, args: &Args, error: &overboot_server::Error) -> String
 
 async fn serve(
     config: ServerConfig,
+    recipe: &Recipe,
     printer: &Printer,
     place: impl Fn(&overboot_server::Error) -> String,
 ) -> Result<()> {
@@ -107,6 +108,11 @@ async fn serve(
         let message = format!("{}the server does not start", place(&error));
         anyhow::Error::from(error).context(message)
     })?;
+    match running.engine().library().await {
+        Ok(library) => warn_of_graph(recipe, library.graphs.keys().map(String::as_str), printer),
+        // A definition that does not read can be put right by the API.
+        Err(error) => printer.note(format!("warning: {:#}", anyhow::Error::from(error))),
+    }
     printer.json(&serde_json::json!({
         "event": "serving", "http": running.http_addr().to_string(), "url": running.url(),
     }));
@@ -118,6 +124,27 @@ async fn serve(
     };
     running.shutdown().await.context("stopping the server")?;
     failed.context("the server stopped working")
+}
+
+/// Tells that the graph for new machines is not there. No more than that: the API can still bring it.
+fn warn_of_graph<'a>(
+    recipe: &Recipe,
+    graphs: impl Iterator<Item = &'a str> + Clone,
+    printer: &Printer,
+) {
+    let wanted = &recipe.serve.discovery;
+    if graphs.clone().any(|name| name == wanted.as_str()) {
+        return;
+    }
+    let near = near(wanted, graphs);
+    let meant = match near.is_empty() {
+        true => String::new(),
+        false => format!("; did you mean {}?", near.join(", ")),
+    };
+    let place = recipe.at(wanted.place);
+    printer.note(format!(
+        "warning: {place}there is no graph \"{wanted}\": until the API is given one, no new machine is discovered{meant}"
+    ));
 }
 
 /// What the recipe says, unless an argument says otherwise.

@@ -336,8 +336,18 @@ const SERVE: &[Row] = &[
     ("dhcp = «\"server\"", "needs a range", "write range = "),
     ("dhcp = \"server\"\nrange = «\"10.0.0.1\"", "is not a range", "write range = "),
     ("range = «\"10.0.0.1-10.0.0.9/24\"", "nobody gives addresses", "dhcp = \"server\""),
-    ("router = «\"10.0.0\"", "\"10.0.0\" is not an address", "write four numbers"),
-    ("dns = [«\"::1\"]", "\"::1\" is not an address", "write four numbers"),
+    ("router = «\"10.0.0.1\"", "nobody tells machines of this router", "dhcp = \"server\""),
+    ("dhcp = \"proxy\"\ndns = [«\"10.0.0.1\", \"10.0.0.2\"]", "nobody tells", "dhcp = \"server\""),
+    (
+        "dhcp = \"server\"\nrange = \"10.0.0.1-10.0.0.9/24\"\nrouter = «\"10.0.0\"",
+        "\"10.0.0\" is not an address",
+        "write four numbers",
+    ),
+    (
+        "dhcp = \"server\"\nrange = \"10.0.0.1-10.0.0.9/24\"\ndns = [«\"::1\"]",
+        "\"::1\" is not an address",
+        "write four numbers",
+    ),
     (
         "dhcp = \"server\"\nrange = \"10.0.0.1-10.0.0.9/24\"\nrouter = «\"10.0.1.1\"",
         "is not in the network of",

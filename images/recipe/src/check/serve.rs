@@ -38,11 +38,21 @@ impl Check<'_> {
             (2, Some(given)) => self.range(serve.range.as_ref(), given.span()),
             _ => ServeDhcp::Off,
         };
-        if let (0 | 1, Some(given)) = (kind, &serve.range) {
-            let message = "nobody gives addresses of this range away".to_owned();
-            self.wrong(given.span(), message, "write dhcp = \"server\" beside it, or leave it out");
+        let is_server = kind == 2;
+        if !is_server {
+            // What only a DHCP server says.
+            let idle = [
+                (serve.range.as_ref(), "nobody gives addresses of this range away"),
+                (serve.router.as_ref(), "nobody tells machines of this router"),
+                (serve.dns.first(), "nobody tells machines of these name servers"),
+            ];
+            for (given, message) in idle {
+                let Some(given) = given else { continue };
+                let help = "write dhcp = \"server\" beside it, or leave it out";
+                self.wrong(given.span(), message.to_owned(), help);
+            }
         }
-        let router = serve.router.as_ref().and_then(|given| {
+        let router = serve.router.as_ref().filter(|_| is_server).and_then(|given| {
             let router = self.address(given, form)?;
             if let Some(why) = mode.why_no_router(*router) {
                 let message = format!("{} {why}", *router);
@@ -50,6 +60,8 @@ impl Check<'_> {
             }
             Some(router)
         });
+        let dns = serve.dns.iter().filter(|_| is_server);
+        let dns = dns.filter_map(|given| self.address(given, form)).collect();
         let place = serve.dhcp.as_ref().map(|given| self.place(given.span()));
         let dhcp = Placed { value: mode, place: place.unwrap_or_default() };
         let discovery = serve.discovery.as_ref().map(|given| self.said(given));
@@ -59,7 +71,7 @@ impl Check<'_> {
             interface: serve.interface.as_ref().map(|given| self.said(given)),
             dhcp,
             router,
-            dns: serve.dns.iter().filter_map(|given| self.address(given, form)).collect(),
+            dns,
             discovery: discovery.unwrap_or_else(|| "Graph.Discovery".to_owned().into()),
         }
     }
