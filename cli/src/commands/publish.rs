@@ -26,7 +26,8 @@ pub(crate) struct PublishArgs {
     list: bool,
     /// Take all generations of these sets away; with the next `overboot gc` goes what they are made of
     ///
-    /// Nodes get such a set no more; one that the recipe still has they get as it is built, as before it was published.
+    /// Nodes get such a set no more; one that the recipe still has they get as it is built, as before it was published. Where that
+    /// is what was rolled back, it is refused.
     #[arg(long, requires = "sets")]
     retire: bool,
 }
@@ -86,6 +87,17 @@ fn all(store: &Store, printer: &Printer) -> Result<Vec<String>> {
 }
 
 fn retire(store: &Store, recipe: &Recipe, sets: &[String], printer: &Printer) -> Result<ExitCode> {
+    // All of them, before the first is taken away.
+    for set in sets.iter().filter(|set| recipe.sets.contains_key(*set)) {
+        if let Some(Generation { number, .. }) = store.rolled_back(set)? {
+            return Err(told(
+                format!(
+                    "{set} is not retired: nodes would get it as it is built, and that is generation {number}, which was rolled back"
+                ),
+                "build another first, or take it out of the recipe",
+            ));
+        }
+    }
     for set in sets {
         let wanted = recipe.sets.contains_key(set);
         let count = store.retire(set, !wanted)?.len();

@@ -102,7 +102,7 @@ impl Store {
     }
 
     /// The generation that was rolled back and is what was built last of the set of that name: to publish that again is to have
-    /// nodes boot what was found bad.
+    /// nodes boot what was found bad. None where nodes boot it all the same, since somebody has published it again by its name.
     ///
     /// # Errors
     /// As [`Store::generations`].
@@ -112,6 +112,9 @@ impl Store {
 
     fn bad_as(&self, index: &Index, set: &str) -> Result<Option<Generation>, Error> {
         let Some(built) = self.content(index, &format!("{SET}{set}"))? else { return Ok(None) };
+        if self.content(index, &format!("{PUBLISHED}{set}"))? == Some(built) {
+            return Ok(None);
+        }
         for generation in of_set(index, set).into_iter().filter(|one| one.bad) {
             if self.content(index, &generation.target())? == Some(built) {
                 return Ok(Some(generation));

@@ -173,6 +173,45 @@ fn what_machines_may_be_booting_stays_for_a_while() {
     project.succeed(&["verify"]);
 }
 
+/// With its generations would go the mark of what was bad, and what is built is just that.
+#[test]
+fn what_was_rolled_back_does_not_come_back_by_retiring() {
+    if !small::possible() {
+        return;
+    }
+    let small = Small::new();
+    let project = &small.project;
+    for words in ["one", "two"] {
+        build(project, words);
+        project.succeed(&["publish"]);
+    }
+    project.succeed(&["rollback", "tools"]);
+    let published = || ["published/base", "published/tools"].map(|name| project.manifest(name));
+    let before = published();
+    let said = project.fail(&["publish", "--retire", "base", "tools"]);
+    for word in ["tools is not retired", "generation 2, which was rolled back", "build another"] {
+        assert!(said.contains(word), "{word}: {said}");
+    }
+    assert_eq!(published(), before, "neither of them");
+    assert_eq!(project.succeed(&["publish", "--list"]).lines().count(), 3);
+
+    // What was mended may be served, and a number that was given is not given again.
+    build(project, "three");
+    project.succeed(&["publish", "--retire", "tools"]);
+    assert!(!project.images().contains_key("published/tools"));
+    let said = project.succeed(&["publish", "tools"]);
+    assert!(said.contains("generation 3"), "{said}");
+
+    // What the recipe has no more goes, whatever is built of it.
+    build(project, "four");
+    project.succeed(&["publish"]);
+    project.succeed(&["rollback", "tools"]);
+    let recipe = fs::read_to_string(project.folder.join("overboot.toml")).unwrap();
+    project.write_recipe(recipe.split("[overlay.tools]").next().unwrap());
+    project.succeed(&["publish", "--retire", "tools"]);
+    assert!(!project.images().contains_key("set/tools"));
+}
+
 /// What a generation is made of stays known: its parts have lost their names long since.
 #[test]
 fn generations_can_be_looked_at() {

@@ -145,6 +145,7 @@ fn a_rollback_leads_to_what_was_published_before_and_never_to_what_was_bad() {
     built(&store, b"b");
     assert_eq!(store.rolled_back("discovery").unwrap().unwrap().number, 2);
     assert_eq!(publish(&store), 5);
+    assert_eq!(store.rolled_back("discovery").unwrap(), None, "somebody wanted it all the same");
     assert_eq!(
         states()[1..],
         [(2, false, true), (3, false, true), (4, false, true), (5, true, false)]
