@@ -175,9 +175,10 @@ impl Bases<'_> {
     }
 }
 
-/// What is known of a base: what was written down when it was made here, otherwise what its image says.
+/// What is known of a base: what was written down when it was made here, otherwise what its image says. The facts are signed by
+/// nobody, and the image is what a set names.
 fn base_facts(store: &Store, artifact: &Artifact) -> Result<Base, Error> {
-    if artifact.origin.is_none()
+    if artifact.made_here
         && let Some(layer) = artifact.manifest.layers.iter().find(|layer| is_facts(layer))
         && let Ok(facts) = Base::parse(&written(store, layer)?)
     {

@@ -139,9 +139,8 @@ impl Image {
                         .ok_or_else(|| Error::Part { target: self.target().to_owned(), part })?
                 }
             };
-            let which = Which::Digest(found.descriptor.digest);
-            let reference = Reference { target: found.target, which };
-            parts.push(Self::open(&self.store, &reference)?);
+            // As it was found: by its digest alone nobody knows where it is from.
+            parts.push(Self::of(&self.store, found)?);
         }
         Ok(parts)
     }
@@ -170,8 +169,8 @@ fn generation(
 ) -> Result<Option<Artifact>, Error> {
     let target = &reference.target;
     let as_set = |generation: &Generation| -> Result<Option<Artifact>, Error> {
-        let Some(found) = store.get(&generation.target())? else { return Ok(None) };
-        Ok(store.get_digest(&format!("set/{}", generation.set), &found.descriptor.digest)?)
+        let found = store.get(&generation.target())?;
+        Ok(found.map(|found| Artifact { target: format!("set/{}", generation.set), ..found }))
     };
     let of_number = store.generations()?.into_iter().filter(|one| one.number == number);
     if let Some(name) = target.strip_prefix("set/") {

@@ -32,8 +32,12 @@ pub struct Artifact {
     pub descriptor: Descriptor,
     /// What it is made of.
     pub manifest: ArtifactManifest,
-    /// Where it was pulled from; `None` for what was made here. Nobody vouches for the record of what was pulled.
+    /// Where it was pulled from; `None` where that is not known of it, as of all that was made here. Nobody vouches for the record
+    /// of what was pulled.
     pub origin: Option<String>,
+    /// Is it known that it was made here? That is told by names only, and a part is from where the whole is: what has lost its name
+    /// may have been pulled.
+    pub made_here: bool,
 }
 
 impl Artifact {
@@ -188,7 +192,8 @@ impl Store {
 
         self.name(target, entry)?;
         let manifest = artifact.clone();
-        Ok(Artifact { target: target.to_owned(), descriptor, manifest, origin: None })
+        let target = target.to_owned();
+        Ok(Artifact { target, descriptor, manifest, origin: None, made_here: true })
     }
 
     /// Names an artifact that came from elsewhere, `origin`, with the manifest `bytes` as they came: its digest stays what it
@@ -299,7 +304,7 @@ impl Store {
         self.artifact(target, &Layer::new(layout::MANIFEST, content)).map(Some)
     }
 
-    /// The artifacts whose manifests an artifact has as layers: see [`layout::PART`].
+    /// The artifacts whose manifests an artifact has as layers: see [`layout::PART`]. They are from where it is itself.
     ///
     /// # Errors
     /// As [`Store::get`].
@@ -309,7 +314,9 @@ impl Store {
         parts
             .map(|layer| {
                 let made_as = layer.annotations.get(layout::TARGET);
-                self.artifact(made_as.map_or("(unnamed)", String::as_str), layer)
+                let part = self.artifact(made_as.map_or("(unnamed)", String::as_str), layer)?;
+                let (origin, made_here) = (artifact.origin.clone(), artifact.made_here);
+                Ok(Artifact { origin, made_here, ..part })
             })
             .collect()
     }
@@ -364,7 +371,8 @@ impl Store {
             .map_err(|reason| Error::Manifest { target: target.to_owned(), path, reason })?;
         let descriptor = entry.descriptor();
         let origin = entry.annotations.get(layout::ORIGIN).cloned();
-        Ok(Artifact { target: target.to_owned(), descriptor, manifest, origin })
+        let made_here = origin.is_none() && layout::name(entry).is_some();
+        Ok(Artifact { target: target.to_owned(), descriptor, manifest, origin, made_here })
     }
 
     pub(crate) fn index(&self) -> Result<Index, Error> {

@@ -4,6 +4,7 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
+use overboot_digest::Digest;
 use overboot_testkit::archive::{Archive, Deb};
 use overboot_testkit::program::run;
 use overboot_testkit::vm::QEMU;
@@ -215,6 +216,81 @@ fn another_store_may_have_the_base() {
         let said = here.fail(&["check", "--base", nowhere]);
         assert!(said.contains(nowhere) && said.contains("help: "), "{said}");
     }
+}
+
+/// Facts are signed by nobody: what was pulled, or may have been, is read from the image that the set names.
+#[test]
+fn facts_of_what_was_pulled_are_not_believed() {
+    if !possible() {
+        return;
+    }
+    let forge = Forge::new();
+    let project = &forge.small.project;
+    project.succeed(&["build", "set/tools"]);
+    let read = |digest: &str| -> Value {
+        serde_json::from_slice(&fs::read(project.blob(digest)).unwrap()).unwrap()
+    };
+    let write = |document: &Value| {
+        let text = document.to_string();
+        let digest = Digest::of(&text).to_string();
+        fs::write(project.blob(&digest), &text).unwrap();
+        (digest, text.len())
+    };
+    let (base, set) = (project.manifest("base/base"), project.manifest("set/tools"));
+    // A base without the library, on which the overlay is in conflict.
+    let without = Deb::new("forge", "2.0").file("etc/forge", 0o644, b"coal\n");
+    forge.becomes(|archive| archive.package(without));
+    let (verdict, _) = forge.check(&[]);
+    assert_eq!(verdict, "conflict");
+
+    // Its facts beside the image of the other.
+    let facts = |manifest: &Value| {
+        let layers = manifest["layers"].as_array().unwrap();
+        let contract = "application/vnd.overboot.contract.v1.json+zstd";
+        layers.iter().position(|layer| layer["mediaType"] == contract).unwrap()
+    };
+    let (mut changed, now) = (read(&base), read(&project.manifest("base/base")));
+    let place = facts(&changed);
+    changed["layers"][place] = now["layers"][facts(&now)].clone();
+    let (changed, size) = write(&changed);
+    let unnamed = format!("base/base@{changed}");
+    assert_eq!(
+        forge.check(&["--base", &unnamed]),
+        of("valid", &[]),
+        "nobody knows where it is from"
+    );
+
+    let mut whole = read(&set);
+    let mut parts = whole["layers"].as_array_mut().unwrap().iter_mut();
+    let part = parts.find(|layer| layer["digest"] == base.as_str()).unwrap();
+    (part["digest"], part["size"]) = (changed.into(), size.into());
+    let (whole, size) = write(&whole);
+    let named = |origin: Option<&str>| {
+        let path = project.folder.join("store/index.json");
+        let mut index: Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
+        let mut entry = serde_json::json!({
+            "mediaType": "application/vnd.oci.image.manifest.v1+json", "digest": whole, "size": size,
+            "annotations": {"org.opencontainers.image.ref.name": "generation/tools/1"},
+        });
+        if let Some(origin) = origin {
+            entry["annotations"]["vnd.overboot.origin"] = origin.into();
+        }
+        let entries = index["manifests"].as_array_mut().unwrap();
+        entries.retain(|one| {
+            one["annotations"]["org.opencontainers.image.ref.name"] != "generation/tools/1"
+        });
+        entries.push(entry);
+        fs::write(path, index.to_string()).unwrap();
+    };
+    named(Some("registry.example.com/lab"));
+    assert_eq!(
+        forge.check(&["--base", "base/base@1"]),
+        of("valid", &[]),
+        "of a set that was pulled"
+    );
+    named(None);
+    let (verdict, _) = forge.check(&["--base", "base/base@1"]);
+    assert_eq!(verdict, "conflict", "of a set that was made here they are believed");
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use std::process::Command;
 
-use overboot_store::Layer;
+use overboot_store::{Layer, layout};
 
 use crate::{TYPE, manifest, new};
 
@@ -109,9 +109,29 @@ fn what_comes_from_elsewhere_keeps_its_digest_and_says_where_it_was() {
     assert_eq!(adopted.descriptor.digest, overboot_digest::Digest::of(&text));
     assert_eq!(to.get("base/base").unwrap().unwrap(), adopted);
     assert_eq!(adopted.origin.as_deref(), Some("registry.example.com/lab"));
+    assert!(!adopted.made_here);
     assert!(matches!(adopt("{}"), Err(overboot_store::Error::Manifest { .. })));
     // What is made here in its place is from here.
     to.publish("base/base", &manifest(&to, b"y")).unwrap();
-    assert_eq!(to.get("base/base").unwrap().unwrap().origin, None);
+    let ours = to.get("base/base").unwrap().unwrap();
+    assert_eq!((ours.origin, ours.made_here), (None, true));
     assert_eq!(to.verify().unwrap(), []);
+
+    // What has lost its name has lost with it where it is from.
+    let lost = to.get_digest("base/base", &adopted.descriptor.digest).unwrap().unwrap();
+    assert_eq!((lost.origin, lost.made_here), (None, false));
+    // A part is from where the whole is, whatever its layer says.
+    let whole = |name: &str| {
+        let layer = Layer::new(layout::PART, adopted.descriptor)
+            .annotated(layout::TARGET, "base/base")
+            .annotated(layout::REF_NAME, "base/base");
+        let whole = manifest(&to, name.as_bytes()).with_layer(layer);
+        let ours = to.publish(&format!("set/{name}"), &whole).unwrap();
+        let bytes = std::fs::read(to.blob_path(&ours.descriptor.digest)).unwrap();
+        let theirs = || to.adopt(&format!("set/{name}"), &bytes, "registry.example.com/lab");
+        [ours, theirs().unwrap()]
+    };
+    let parts = whole("a").map(|whole| to.parts(&whole).unwrap().remove(0));
+    assert_eq!(parts.each_ref().map(|part| part.made_here), [true, false]);
+    assert_eq!(parts[1].origin.as_deref(), Some("registry.example.com/lab"));
 }
