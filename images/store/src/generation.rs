@@ -15,8 +15,9 @@ const PUBLISHED: &str = "published/";
 
 /// The annotation of `published/NAME` that says which generation it is: two may be the same.
 const NUMBER: &str = "vnd.overboot.generation";
-/// The annotation of `published/NAME` that says which number was given last, also when that generation is gone.
-const LAST: &str = "vnd.overboot.last-generation";
+/// The annotation of the index that says which number was given last to the set whose name follows: also when that generation, all
+/// of them, or the set itself is gone.
+const LAST: &str = "vnd.overboot.last-generation.";
 /// The annotation of a generation that was rolled back from.
 const BAD: &str = "vnd.overboot.bad";
 
@@ -25,7 +26,8 @@ const BAD: &str = "vnd.overboot.bad";
 pub struct Generation {
     /// The boot set, without `set/`.
     pub set: String,
-    /// Counted from 1, for each set by itself, in the order of publishing. No number is given twice.
+    /// Counted from 1, for each set by itself, in the order of publishing. No number is given twice, also where the set was retired
+    /// in between.
     pub number: u64,
     /// Is it what nodes get?
     pub served: bool,
@@ -140,7 +142,7 @@ impl Store {
                 let content = self.content(index, &format!("{SET}{set}"))?;
                 let known = of_set(index, set);
                 let mut number = known.last().map_or(0, |newest| newest.number);
-                number = number.max(noted(index, set, LAST).unwrap_or(0)) + 1;
+                number = number.max(last(index, set)).saturating_add(1);
                 if let Some(served) = known.iter().find(|one| one.served)
                     && self.content(index, &served.target())? == content
                 {
@@ -149,6 +151,8 @@ impl Store {
                 let set = set.clone();
                 let generation = Generation { set, number, served: true, bad: false };
                 index.set(&generation.target(), built);
+                let given = last(index, &generation.set).max(number);
+                index.annotations.insert(format!("{LAST}{}", generation.set), given.to_string());
                 serve(index, &generation);
                 published.push(generation);
             }
@@ -258,9 +262,7 @@ impl Store {
 fn serve(index: &mut Index, generation: &Generation) {
     let Some(mut entry) = index.find(&generation.target()).cloned() else { return };
     entry.annotations.remove(BAD);
-    let number = generation.number;
-    let last = noted(index, &generation.set, LAST).unwrap_or(0).max(number);
-    let entry = entry.annotated(NUMBER, &number.to_string()).annotated(LAST, &last.to_string());
+    let entry = entry.annotated(NUMBER, &generation.number.to_string());
     index.set(&format!("{PUBLISHED}{}", generation.set), entry);
 }
 
@@ -272,10 +274,16 @@ fn mark(index: &mut Index, target: &str, bad: bool) {
     index.set(target, entry);
 }
 
-/// A number that stands beside what is served of a set.
-fn noted(index: &Index, set: &str, annotation: &str) -> Option<u64> {
+/// The number that stands beside what is served of a set.
+fn served_number(index: &Index, set: &str) -> Option<u64> {
     let served = index.find(&format!("{PUBLISHED}{set}"))?;
-    served.annotations.get(annotation)?.parse().ok()
+    served.annotations.get(NUMBER)?.parse().ok()
+}
+
+/// The number that was given last to a generation of a set; 0 where none ever was.
+fn last(index: &Index, set: &str) -> u64 {
+    let last = index.annotations.get(&format!("{LAST}{set}"));
+    last.and_then(|number| number.parse().ok()).unwrap_or(0)
 }
 
 fn of_set(index: &Index, set: &str) -> Vec<Generation> {
@@ -289,7 +297,7 @@ pub(crate) fn generations(index: &Index) -> Vec<Generation> {
         .iter()
         .filter_map(|entry| {
             let (set, number) = parse(layout::name(entry)?)?;
-            let served = noted(index, set, NUMBER).map_or_else(
+            let served = served_number(index, set).map_or_else(
                 // Somebody has named it without a number.
                 || {
                     index

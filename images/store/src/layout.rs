@@ -190,6 +190,9 @@ pub(crate) struct Index {
     #[serde(default = "index_media_type")]
     pub(crate) media_type: String,
     pub(crate) manifests: Vec<Layer>,
+    /// Facts that outlive all names, of ours and of others.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub(crate) annotations: BTreeMap<String, String>,
     /// What another tool has put there: kept.
     #[serde(flatten)]
     pub(crate) other: serde_json::Map<String, serde_json::Value>,
@@ -206,6 +209,7 @@ impl Index {
             schema_version: 2,
             media_type: index_media_type(),
             manifests: Vec::new(),
+            annotations: BTreeMap::new(),
             other: serde_json::Map::new(),
         }
     }

@@ -185,11 +185,13 @@ fn a_retired_set_is_served_no_more() {
     let last = built(&store, b"3");
     assert_eq!(store.retire("discovery", false).unwrap().len(), 2);
     assert_eq!(served(&store), Some(last), "as it was built");
-    publish(&store);
+    assert_eq!(publish(&store), 3, "a number is not given again");
     store.retire("discovery", true).unwrap();
     assert_eq!(served(&store), None);
     assert_eq!(store.targets().unwrap(), [""; 0]);
     assert!(!store.collect(&[], &HashSet::new(), SystemTime::now()).unwrap().is_empty());
+    built(&store, b"4");
+    assert_eq!(publish(&store), 4, "though nothing was left of the set");
 }
 
 #[test]
