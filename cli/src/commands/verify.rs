@@ -18,7 +18,7 @@ const SOME: usize = 20;
 /// Check all digests and signatures; move aside what is damaged
 ///
 /// What was moved into store/damaged is made again by the next `overboot build`, as far as recipe and lock still mean it. An earlier
-/// generation is not made again: one that lost something is told, and no rollback leads to it.
+/// generation is not made again: one that lost something is told, and no rollback leads to it where machines would miss that.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// Only these, as with inspect: set/discovery@3 is generation 3 with all that it names. Otherwise all that is in the store

@@ -6,7 +6,7 @@
 
 use overboot_digest::Digest;
 
-use crate::layout::{self, Index};
+use crate::layout::{self, Descriptor, Index, Layer};
 use crate::{Artifact, Error, Store};
 
 const SET: &str = "set/";
@@ -167,11 +167,20 @@ impl Store {
         Ok(artifact.map(|artifact| artifact.layer().digest))
     }
 
+    /// Is all there that machines fetch of a set: itself and its signature, and the image of each part? What else is kept of them
+    /// (what is in them, how they were made) hinders no rollback, in whose hour it is of no use; [`Store::verify`] names it.
+    fn is_bootable(&self, set: &Artifact) -> Result<(), Error> {
+        let own = set.manifest.layers.iter().filter(|layer| layer.media_type != layout::PART);
+        let mut fetched: Vec<Descriptor> = own.take(2).map(Layer::descriptor).collect();
+        fetched.extend(self.parts(set)?.iter().map(|part| part.layer().descriptor()));
+        self.are_there(set, fetched)
+    }
+
     /// Serves an earlier generation of a set again: that of the number `to`, or the last one published before what is served and
     /// not rolled back from itself. What is gone back from is bad from then on, and what is served is not.
     ///
     /// # Errors
-    /// [`Error::NoGeneration`] where there is none; [`Error::Blob`] where content of it is missing; [`Error::Document`],
+    /// [`Error::NoGeneration`] where there is none; [`Error::Blob`] where machines would miss content of it; [`Error::Document`],
     /// [`Error::File`], [`Error::DiskFull`].
     pub fn roll_back(&self, set: &str, to: Option<u64>) -> Result<Generation, Error> {
         self.change_index(|index| {
@@ -207,7 +216,7 @@ impl Store {
             };
             let target = wanted.target();
             if let Some(artifact) = index.find(&target).map(|entry| self.artifact(&target, entry)) {
-                self.is_whole(&artifact?)?;
+                self.is_bootable(&artifact?)?;
             }
             if let Some(left) = served.filter(|now| wanted.number < now.number) {
                 mark(index, &left.target(), true);

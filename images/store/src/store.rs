@@ -222,24 +222,22 @@ impl Store {
     }
 
     /// Is all content of an artifact here? It is not read.
-    ///
-    /// # Errors
-    /// [`Error::Blob`] where some is not; as [`Store::parts`].
-    pub(crate) fn is_whole(&self, artifact: &Artifact) -> Result<(), Error> {
+    fn is_whole(&self, artifact: &Artifact) -> Result<(), Error> {
         // Before those that are looked into.
-        let own: Vec<Descriptor> = artifact.manifest.contents().collect();
-        let lost = |all: Vec<Descriptor>| {
-            all.into_iter().find_map(|blob| Some((blob.digest, self.blob_state(blob)?)))
-        };
-        let lost = match lost(own) {
-            None => lost(self.contents(artifact)?),
-            lost => lost,
-        };
-        match lost {
+        self.are_there(artifact, artifact.manifest.contents())?;
+        self.are_there(artifact, self.contents(artifact)?)
+    }
+
+    /// Is this content of an artifact here? It is not read.
+    pub(crate) fn are_there(
+        &self,
+        artifact: &Artifact,
+        blobs: impl IntoIterator<Item = Descriptor>,
+    ) -> Result<(), Error> {
+        let target = &artifact.target;
+        match blobs.into_iter().find_map(|blob| Some((blob.digest, self.blob_state(blob)?))) {
             None => Ok(()),
-            Some((digest, state)) => {
-                Err(Error::Blob { target: artifact.target.clone(), digest, state })
-            }
+            Some((digest, state)) => Err(Error::Blob { target: target.clone(), digest, state }),
         }
     }
 

@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::fs;
 use std::time::{Duration, SystemTime};
 
-use overboot_store::{Error, Store};
+use overboot_store::{Error, Layer, Store, layout};
 
 use super::{manifest, new};
 
@@ -114,7 +114,7 @@ fn a_set_that_was_made_again_is_no_new_generation() {
     // The same set with another signature has another manifest.
     let mut again = manifest(&store, b"first");
     let signature = store.put_bytes(b"another signature").unwrap();
-    again.layers.push(overboot_store::Layer::new("application/vnd.example.signature", signature));
+    again.layers.push(Layer::new("application/vnd.example.signature", signature));
     store.publish("set/discovery", &again).unwrap();
     assert_eq!(store.unpublished().unwrap(), []);
     assert_eq!(publish(&store), 1);
@@ -172,6 +172,43 @@ fn a_rollback_leads_to_what_was_published_before_and_never_to_what_was_bad() {
         .unwrap();
     let told = number(None).unwrap_err().to_string();
     assert!(told.contains("rolled back: 2;") && told.contains("--to"), "{told}");
+}
+
+/// In the hour of a rollback nobody asks for a list of files.
+#[test]
+fn a_rollback_needs_what_machines_fetch_and_no_more() {
+    let (_dir, store) = new();
+    let blob = |words: &str| Layer::new(crate::TYPE, store.put_bytes(words.as_bytes()).unwrap());
+    let base = manifest(&store, b"a base").with_layer(blob("what is in it"));
+    let base = store.publish("base/base", &base).unwrap();
+    let part = Layer::new(layout::PART, base.descriptor).annotated(layout::TARGET, "base/base");
+    let set = manifest(&store, b"a set").with_layer(blob("a signature")).with_layer(part);
+    let set = store.publish("set/discovery", &set.with_layer(blob("what is kept of it"))).unwrap();
+    publish(&store);
+    built(&store, b"another");
+    publish(&store);
+    let without = |digest: &overboot_digest::Digest| {
+        let (file, aside) = (store.blob_path(digest), store.dir().join("aside"));
+        fs::rename(&file, &aside).unwrap();
+        let problems = store.verify().unwrap();
+        assert!(!problems.is_empty());
+        let rolled = store.roll_back("discovery", Some(1)).map(|one| one.number);
+        fs::rename(&aside, &file).unwrap();
+        store.roll_back("discovery", Some(2)).unwrap();
+        rolled
+    };
+    for kept in [set.manifest.layers[3].digest, base.manifest.layers[1].digest] {
+        assert_eq!(without(&kept).unwrap(), 1);
+    }
+    // The record of all of them.
+    assert_eq!(without(&base.record().unwrap().digest).unwrap(), 1);
+    for fetched in [set.layer(), &set.manifest.layers[1], base.layer()] {
+        let error = without(&fetched.digest).unwrap_err();
+        let Error::Blob { target, digest, .. } = error else { panic!("{error}") };
+        assert_eq!((target.as_str(), digest), ("generation/discovery/1", fetched.digest));
+    }
+    // Nobody knows what is lacking of a part of which that is not known.
+    assert!(without(&base.descriptor.digest).is_err());
 }
 
 #[test]
