@@ -44,7 +44,8 @@ impl std::fmt::Debug for Pull<'_> {
 }
 
 /// Pulls `targets`; where none is named, all boot sets, and with `unsigned` all that has a tag: what somebody else has put there is
-/// passed over and told. A boot set brings all that it names. Nothing has its name in the store before all of it is there, whole and, if it is a set, signed by a key that is trusted.
+/// passed over and told. A boot set brings all that it names. Nothing has its name in the store before all of it is there, whole and,
+/// if it is a set, signed by a key that is trusted.
 ///
 /// # Errors
 /// A target is not there, nobody vouches for it, or it is not what it should be; the registry refuses, or breaks off too often.

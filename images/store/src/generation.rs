@@ -196,18 +196,21 @@ impl Store {
                     let list: Vec<_> = list.iter().map(|one| one.number.to_string()).collect();
                     list.join(", ")
                 };
-                let now = served.map_or(0, |now| now.number);
                 let earlier: Vec<_> = known.iter().filter(before).collect();
-                let reason = match to {
+                let reason = match (to, served) {
                     _ if known.is_empty() => "it was never published".to_owned(),
-                    Some(to) => format!(
+                    (Some(to), _) => format!(
                         "there is no generation {to}, only {}",
                         numbers(known.iter().collect())
                     ),
-                    None if earlier.is_empty() => {
+                    (None, None) => format!(
+                        "none of its generations is served, to go back from: {}; --to serves one of them",
+                        numbers(known.iter().collect())
+                    ),
+                    (None, Some(Generation { number: now, .. })) if earlier.is_empty() => {
                         format!("generation {now}, which is served, is the oldest")
                     }
-                    None => format!(
+                    (None, Some(Generation { number: now, .. })) => format!(
                         "all generations before {now}, which is served, were rolled back: {}; --to serves one of them all the same",
                         numbers(earlier)
                     ),

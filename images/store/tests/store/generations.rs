@@ -172,6 +172,12 @@ fn a_rollback_leads_to_what_was_published_before_and_never_to_what_was_bad() {
         .unwrap();
     let told = number(None).unwrap_err().to_string();
     assert!(told.contains("rolled back: 2;") && told.contains("--to"), "{told}");
+    // Somebody has taken away what was served.
+    let served = ["published/discovery".to_owned()];
+    store.collect(&served, &HashSet::new(), SystemTime::now()).unwrap();
+    let told = number(None).unwrap_err().to_string();
+    assert!(told.contains("is served, to go back from: 2, 3, 4, 5, 6, 7;"), "{told}");
+    assert_eq!(number(Some(3)).unwrap(), 3);
 }
 
 /// In the hour of a rollback nobody asks for a list of files.
