@@ -200,6 +200,18 @@ pub enum Error {
         /// What differs.
         reason: String,
     },
+    /// What was pulled before is something else by now, or nothing.
+    #[error(
+        "{target} was pulled from {place}, and what has its tag there now is not taken: {reason}"
+    )]
+    Replaced {
+        /// Its name.
+        target: String,
+        /// The repository, with its host.
+        place: String,
+        /// What it is by now.
+        reason: String,
+    },
     /// An image that has nothing for this platform.
     #[error("{image} has no image for {platform}; it has: {}", has.join(", "))]
     Platform {
@@ -270,6 +282,9 @@ impl Error {
             }
             Self::NotAccepted { source, .. } => return source.hint().map(str::to_owned),
             Self::Parts { .. } => "Do not use this mirror.",
+            Self::Replaced { .. } => {
+                "Push it anew from a store that has it whole; or name those that are to be pulled."
+            }
             Self::Nothing { .. } => "Check the repository's name and the prefix behind its colon.",
             Self::Offline { .. } => "Run it once without --offline.",
             Self::Store(source) => return source.hint().map(str::to_owned),

@@ -8,7 +8,7 @@ use overboot_bootset::{BootSet, PublicKey};
 use overboot_digest::Digest;
 use overboot_store::{BlobWriter, Descriptor, Layer, Store, layout};
 
-use crate::document::{Document, Index, Manifest};
+use crate::document::{Document, INDEX, Index, Manifest};
 use crate::event::Tell;
 use crate::repository::Fetched;
 use crate::{Error, Event, Repository, parallel, set, tag};
@@ -48,7 +48,8 @@ impl std::fmt::Debug for Pull<'_> {
 /// if it is a set, signed by a key that is trusted.
 ///
 /// # Errors
-/// A target is not there, nobody vouches for it, or it is not what it should be; the registry refuses, or breaks off too often.
+/// A target is not there, nobody vouches for it, or it is not what it should be, also where it was when it was pulled before; the
+/// registry refuses, or breaks off too often.
 pub fn pull(pull: &Pull<'_>, targets: &[String]) -> Result<(), Error> {
     for target in targets {
         tag::of_target(target, pull.prefix)?;
@@ -113,6 +114,10 @@ impl Pull<'_> {
             match fetched.and_then(|fetched| is_ours(&target, &fetched).map(|()| fetched)) {
                 Ok(fetched) => self.target(&target, fetched)?,
                 Err(reason) => {
+                    let known = self.store.get(&target)?;
+                    if known.is_some_and(|known| known.origin == Some(self.place())) {
+                        return Err(Error::Replaced { target, place: self.place(), reason });
+                    }
                     (self.tell)(Event::Skipped { tags: vec![tag], reason });
                     continue;
                 }
@@ -308,20 +313,31 @@ impl Pull<'_> {
 }
 
 /// Is what a tag names of the type that overboot makes for such a target? What it is otherwise. Whether it is also what it should be,
-/// is not asked here: an image of ours that is damaged or was changed is an error.
+/// is not asked here: an image of ours that is damaged or was changed is an error. So is an index that cannot be read, or does not say
+/// what it is, where a boot set is looked for: what machines are to boot is not passed over, and the signature decides.
 fn is_ours(target: &str, fetched: &Fetched) -> Result<(), String> {
     const OURS: &str = "application/vnd.overboot.";
-    let ours = match Document::parse(&fetched.media_type, &fetched.bytes)? {
-        Document::Index(index) => {
-            target.starts_with("set/") && index.artifact_type.as_deref() == Some(set::ARTIFACT_TYPE)
-        }
-        Document::Manifest(manifest) => {
-            let first = manifest.layers.first();
-            !target.starts_with("set/")
-                && first.is_some_and(|layer| layer.media_type.starts_with(OURS))
-        }
+    let parsed = Document::parse(&fetched.media_type, &fetched.bytes);
+    let (ours, kind) = if target.starts_with("set/") {
+        let ours = match parsed {
+            Ok(Document::Index(Index { artifact_type: Some(of), .. })) => of == set::ARTIFACT_TYPE,
+            // Docker's list is never ours.
+            Ok(Document::Index(index)) => index.media_type == INDEX,
+            Ok(Document::Manifest(_)) => false,
+            Err(_) if fetched.media_type == INDEX => true,
+            Err(reason) => return Err(reason),
+        };
+        (ours, "boot set")
+    } else {
+        let ours = match parsed? {
+            Document::Index(_) => false,
+            Document::Manifest(manifest) => {
+                let first = manifest.layers.first();
+                first.is_some_and(|layer| layer.media_type.starts_with(OURS))
+            }
+        };
+        (ours, "image")
     };
-    let kind = if target.starts_with("set/") { "boot set" } else { "image" };
     if ours { Ok(()) } else { Err(format!("it is no {kind} of overboot's")) }
 }
 

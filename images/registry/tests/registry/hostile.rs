@@ -156,11 +156,18 @@ fn what_is_somebody_elses_is_passed_over_and_told() {
     let blob = serde_json::json!({"mediaType": "x", "digest": Digest::of(""), "size": 0});
     let image = serde_json::json!({"schemaVersion": 2, "config": blob, "layers": [blob]});
     let index = serde_json::json!({"schemaVersion": 2, "manifests": [blob]});
+    let mut chart = index.clone();
+    chart["artifactType"] = "application/vnd.example.chart".into();
     for (tag, document, kind) in [
         ("latest", image.to_string(), "application/vnd.oci.image.manifest.v1+json"),
         ("base-alpine", image.to_string(), "application/vnd.docker.distribution.manifest.v2+json"),
         ("set-image", image.to_string(), "application/vnd.oci.image.manifest.v1+json"),
-        ("set-index", index.to_string(), "application/vnd.oci.image.index.v1+json"),
+        ("set-index", chart.to_string(), "application/vnd.oci.image.index.v1+json"),
+        (
+            "set-list",
+            index.to_string(),
+            "application/vnd.docker.distribution.manifest.list.v2+json",
+        ),
         ("set-text", "text".to_owned(), "text/plain"),
     ] {
         let content = (kind.to_owned(), document.into_bytes());
@@ -178,7 +185,7 @@ fn what_is_somebody_elses_is_passed_over_and_told() {
     };
     let told = skipped(false);
     let tags: Vec<_> = told.iter().map(|(tags, _)| tags.as_str()).collect();
-    assert_eq!(tags, ["latest", "set-image", "set-index", "set-text"]);
+    assert_eq!(tags, ["latest", "set-image", "set-index", "set-list", "set-text"]);
     assert_eq!(told[1].1, "it is no boot set of overboot's");
     let told = skipped(true);
     assert_eq!(told[1], ("base-alpine".to_owned(), "it is no image of overboot's".to_owned()));
@@ -189,6 +196,51 @@ fn what_is_somebody_elses_is_passed_over_and_told() {
     fake.content().remove("/v2/lab/manifests/set-lab");
     let error = fake.remote().pull(&there, &[], &[public(&key)]).unwrap_err();
     assert!(matches!(error, Error::Nothing { .. }), "{error:?}");
+}
+
+/// Nobody would look for a set that was passed over.
+#[test]
+fn a_boot_set_that_is_damaged_is_not_taken_for_somebody_elses() {
+    let key = key();
+    let fake = filled(&key);
+    let honest = fake.document("set-lab");
+    let (fresh, before) = (Shelf::new(), Shelf::new());
+    let pull = |there: &Shelf| fake.remote().pull(there, &[], &[public(&key)]);
+    pull(&before).unwrap();
+    let here = Shelf::new();
+    here.set("other", &key, &bytes(1000, 5));
+    fake.remote().push(&here, &["set/other"]).unwrap();
+
+    // Without its type it is known by its signature, or by that it has none.
+    let mut untyped = honest.clone();
+    untyped.as_object_mut().unwrap().remove("artifactType");
+    fake.tag("set-lab", untyped.to_string().as_bytes());
+    pull(&fresh).unwrap();
+    assert!(fresh.targets().contains(&"set/lab".to_owned()));
+    let mut cut = untyped.to_string();
+    cut.truncate(100);
+    untyped["manifests"].as_array_mut().unwrap().remove(0);
+    for (broken, why) in [
+        (untyped.to_string(), "its first part is not the set"),
+        (cut, "it cannot be read"),
+        (String::new(), "it cannot be read"),
+    ] {
+        fake.tag("set-lab", broken.as_bytes());
+        let error = pull(&Shelf::new()).unwrap_err();
+        assert!(reason(&error).contains(why), "{error}");
+    }
+
+    // What could be somebody else's is none where it was ours before.
+    let text = ("text/plain".to_owned(), b"text".to_vec());
+    fake.content().insert("/v2/lab/manifests/set-lab".to_owned(), text);
+    let there = Shelf::new();
+    pull(&there).unwrap();
+    assert!(there.targets().contains(&"set/other".to_owned()));
+    let error = pull(&before).unwrap_err();
+    assert!(matches!(&error, Error::Replaced { target, .. } if target == "set/lab"), "{error:?}");
+    // What was made here has that name by its own right.
+    before.set("lab", &key, &bytes(1000, 7));
+    pull(&before).unwrap();
 }
 
 /// A piece of a blob of which nothing has arrived is sent again, and not all that has arrived before it.
