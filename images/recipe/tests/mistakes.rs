@@ -282,12 +282,28 @@ const STEPS: &[Row] = &[
         "cannot be the name of a variable",
         "no digit first",
     ),
+    ("host-script = «'x.sh'", "\"x.sh\" may not be executed", "chmod +x "),
     ("container = «\"debian\"", "is no container image", "registry.example.com"),
     ("container = «\"oci:none:x\"", "there is no folder \"none\"", "make "),
     ("modules = [\"loop\"]\nto = «\"opt\"", "is not a path in the image", "\"/opt/drivers\""),
     ("users = [{ name = «\"1st\" }]", "the name of a user", "a letter or '_' first"),
     ("users = [{ name = \"a\", uid = «0 }]", "is not a number for a user", "from 1 to 65533"),
     ("users = [{ name = \"a\", shell = «\"sh\" }]", "is not a login shell", "full path"),
+    (
+        "users = [{ name = \"a\" }]\n[[base.b.provision]]\nusers = [{ name = «\"a\" }]",
+        "has a user \"a\" already",
+        "another name",
+    ),
+    (
+        "users = [{ name = \"a\", uid = 150 }, { name = \"b\", uid = «150 }]",
+        "150 is the number of the user \"a\"",
+        "write another one",
+    ),
+    (
+        "users = [{ name = \"a\", system = true, uid = «1000 }]",
+        "is not a number for a system user",
+        "below 1000",
+    ),
     (
         "users = [{ name = \"a\", groups = [«\"a:b\"] }]",
         "the name of a group",

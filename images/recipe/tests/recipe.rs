@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use overboot_recipe::{
@@ -306,7 +307,8 @@ fn step(step: &str, files: &[&str]) -> Result<Recipe, String> {
     for file in files {
         let path = folder.path().join(file);
         std::fs::create_dir_all(path.parent().unwrap()).unwrap();
-        std::fs::write(path, "").unwrap();
+        std::fs::write(&path, "").unwrap();
+        std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o755)).unwrap();
     }
     let text = format!(
         "[project]\nname = \"x\"\n[archive]\nsuite = \"trixie\"\n[base.base]\n[[base.base.provision]]\n{step}\n"

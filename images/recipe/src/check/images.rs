@@ -179,8 +179,7 @@ impl Check<'_> {
         let given = line.iter().rev().find_map(|one| one.variant.as_ref());
         let variant =
             given.map_or(Variant::Minbase, |given| self.choice("variant", given, &variants));
-        let provision: Vec<_> =
-            line.iter().flat_map(|one| self.provision(&one.provision, slots)).collect();
+        let provision = self.provision(line.iter().flat_map(|one| &one.provision), slots);
         if let (
             Some(given),
             Variant::None,
@@ -225,7 +224,7 @@ impl Check<'_> {
             path_include: line.iter().flat_map(|one| self.globs(&one.path_include)).collect(),
             compression: self
                 .compression(line.iter().rev().find_map(|one| one.compression.as_ref())),
-            provision: line.iter().flat_map(|one| self.provision(&one.provision, slots)).collect(),
+            provision: self.provision(line.iter().flat_map(|one| &one.provision), slots),
             place: self.place(name.span()),
         }
     }

@@ -1,6 +1,7 @@
 //! The steps of an image.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Component, Path, PathBuf};
 
 use overboot_oci::Reference;
@@ -22,21 +23,22 @@ const TIMEOUT: u32 = 3600;
 const SECONDS: std::ops::RangeInclusive<u32> = 1..=604_800;
 
 impl Check<'_> {
-    /// The steps that are taken on this architecture.
-    pub(super) fn provision(
+    /// An image's steps that are taken on this architecture.
+    pub(super) fn provision<'m>(
         &mut self,
-        steps: &[Spanned<manifest::Provisioner>],
+        steps: impl Iterator<Item = &'m Spanned<manifest::Provisioner>>,
         slots: &BTreeMap<String, Slot>,
     ) -> Vec<Provisioner> {
         let arch = self.arch();
         let mut taken = Vec::new();
+        let mut users = Vec::new();
         for step in steps {
             let only: Option<Vec<&str>> = step.as_ref().architectures.as_ref().map(|all| {
                 all.iter().map(|one| self.choice("architecture", one, &ARCHITECTURES)).collect()
             });
             // What is left out here may be wrong elsewhere: that is for whoever builds there to hear.
             if only.is_none_or(|only| only.contains(&arch.as_str())) {
-                taken.extend(self.provisioner(step, slots));
+                taken.extend(self.provisioner(step, slots, &mut users));
             }
         }
         taken
@@ -46,6 +48,7 @@ impl Check<'_> {
         &mut self,
         step: &Spanned<manifest::Provisioner>,
         slots: &BTreeMap<String, Slot>,
+        known: &mut Vec<User>,
     ) -> Option<Provisioner> {
         let given = step.as_ref();
         let mut kinds = Vec::new();
@@ -72,7 +75,9 @@ impl Check<'_> {
             (takes_env, networks, runs) = (true, true, true);
         }
         if let Some(script) = &given.host_script {
-            kinds.push(Provisioner::HostScript(self.script(script, given)));
+            let checked = self.script(script, given);
+            self.may_be_executed(script, &checked.path);
+            kinds.push(Provisioner::HostScript(checked));
             (takes_env, runs) = (true, true);
         }
         if let Some(container) = &given.container {
@@ -92,7 +97,9 @@ impl Check<'_> {
             }
         }
         if let Some(users) = &given.users {
-            kinds.push(Provisioner::Users(users.iter().map(|user| self.user(user)).collect()));
+            kinds.push(Provisioner::Users(
+                users.iter().map(|user| self.user(user, known)).collect(),
+            ));
         }
         if let Some(systemd) = &given.systemd {
             kinds.push(Provisioner::Systemd(self.systemd(systemd)));
@@ -295,6 +302,18 @@ impl Check<'_> {
         Script { path: self.file(path, false), env, network: network(given), timeout }
     }
 
+    /// A script of this machine's is started as it is, while one that runs inside is copied there.
+    fn may_be_executed(&mut self, given: &Spanned<String>, path: &Path) {
+        let full = self.folder.join(path);
+        let plain = full
+            .metadata()
+            .is_ok_and(|there| there.is_file() && there.permissions().mode() & 0o111 == 0);
+        if plain {
+            let message = format!("\"{}\" may not be executed", path.display());
+            self.wrong(given.span(), message, format!("run chmod +x {}", full.display()));
+        }
+    }
+
     /// The seconds that a step has.
     fn timeout(&mut self, given: &manifest::Provisioner) -> u32 {
         let Some(written) = &given.timeout else { return TIMEOUT };
@@ -308,7 +327,29 @@ impl Check<'_> {
         seconds.unwrap_or(TIMEOUT)
     }
 
-    fn user(&mut self, user: &manifest::User) -> User {
+    /// A user, who is none of those that the image's steps have made before, and then is one of them.
+    fn user(&mut self, user: &manifest::User, known: &mut Vec<User>) -> User {
+        let made = self.user_alone(user);
+        if known.iter().any(|other| other.name == made.name) {
+            let message = format!("this image has a user \"{}\" already", made.name);
+            self.wrong(user.name.span(), message, "leave it out, or give it another name");
+        }
+        if let (Some(given), Some(uid)) = (&user.uid, &made.uid) {
+            let same = |other: &&User| other.uid.as_ref() == Some(uid) && other.name != made.name;
+            if let Some(other) = known.iter().find(same) {
+                let message = format!("{uid} is the number of the user \"{}\" already", other.name);
+                self.wrong(given.span(), message, "write another one");
+            } else if made.system && **uid >= 1000 {
+                let message = format!("{uid} is not a number for a system user");
+                let help = "write one below 1000, or leave out `system` (Debian Policy 9.2.2)";
+                self.wrong(given.span(), message, help);
+            }
+        }
+        known.push(made.clone());
+        made
+    }
+
+    fn user_alone(&mut self, user: &manifest::User) -> User {
         let shell = user.shell.as_ref().map_or("/bin/bash".to_owned().into(), |shell| {
             if !shell.as_ref().starts_with('/') {
                 let message = format!("\"{}\" is not a login shell", shell.as_ref());
