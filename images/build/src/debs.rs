@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use overboot_archive::{Fetcher, PackageStore};
+use overboot_archive::{Fetcher, PackageStore, Source, Universe};
 use overboot_debian::deb;
 use overboot_digest::Digest;
 use overboot_recipe::{Deb, Place, Placed, Provisioner, Recipe, Slot, Whence};
@@ -11,6 +11,7 @@ use crate::error::Error;
 use crate::plan::Target;
 use crate::project::Project;
 use crate::sources;
+use crate::transactions::transactions;
 
 /// The largest package file that is taken: vendors' tools are tens of megabytes.
 const LARGEST: u64 = 2 << 30;
@@ -36,8 +37,75 @@ impl Local {
     }
 }
 
+/// The package files of the recipe, which `universe` then has too: chosen only where they are asked for by name and version.
+pub(crate) fn all(
+    project: &Project,
+    recipe: &Recipe,
+    fetcher: &Fetcher,
+    universe: &mut Universe,
+) -> Result<Vec<(Deb, Local)>, Error> {
+    let store = project.packages()?;
+    let provisions = recipe.bases.values().map(|base| &base.provision);
+    let provisions = provisions.chain(recipe.overlays.values().map(|overlay| &overlay.provision));
+    let mut found: Vec<(Deb, Local)> = Vec::new();
+    for packages in provisions.flat_map(|provision| transactions(provision, false).1) {
+        for deb in packages.debs {
+            let skipped = matches!(&*deb, Deb::Slot(name)
+                if recipe.slots.get(name).is_none_or(|slot| !is_there(project, slot)));
+            if skipped || found.iter().any(|(known, _)| *known == *deb) {
+                continue;
+            }
+            let placed = |error: Error| error.placed(recipe, deb.place);
+            let local = read(project, recipe, &store, fetcher, &deb).map_err(placed)?;
+            // What an archive's index may not say of a package, a package may not say of itself. The fault says which it is;
+            // where in the index is of no use here.
+            let added = universe.add_file(&local.stanza, Source::new("", SUITE, ""));
+            added.map_err(|error| placed(no_package(&local.whence, &error.source)))?;
+            if !universe.versions(local.name()).any(|package| package.sha256 == local.sha256) {
+                return Err(placed(Error::told(
+                    format!("{} is a package for another architecture", local.request),
+                    format!("give one for {}", recipe.archive.architecture),
+                )));
+            }
+            found.push((deb.value, local));
+        }
+    }
+    Ok(found)
+}
+
+/// What is to be said of a file that is none, with all causes.
+fn no_package(whence: &Whence, why: &dyn std::error::Error) -> Error {
+    let shown = shown(whence);
+    let why: Vec<String> =
+        std::iter::successors(Some(why), |why| why.source()).map(ToString::to_string).collect();
+    Error::told(
+        format!("{shown} is no package: {}", why.join(": ")),
+        "give a Debian package file (.deb)",
+    )
+}
+
+/// The file's name or address.
+fn shown(whence: &Whence) -> String {
+    match whence {
+        Whence::Url { url } => url.clone(),
+        Whence::File { file } => file.display().to_string(),
+        Whence::Archive { path, .. } => path.clone(),
+    }
+}
+
+/// Where a package file is, in the words of the lock.
+pub(crate) fn whence(recipe: &Recipe, deb: &Deb) -> Option<Whence> {
+    match deb {
+        Deb::File(path) => Some(Whence::File { file: path.clone() }),
+        Deb::Slot(name) => {
+            recipe.slots.get(name).map(|slot| Whence::File { file: slot.file.value.clone() })
+        }
+        Deb::Url { url, .. } => Some(Whence::Url { url: url.clone() }),
+    }
+}
+
 /// Reads a package file and puts it into `store`.
-pub(crate) fn read(
+fn read(
     project: &Project,
     recipe: &Recipe,
     store: &PackageStore,
@@ -80,14 +148,8 @@ pub(crate) fn read(
             (bytes, Whence::Url { url: url.clone() })
         }
     };
-    let shown = match &whence {
-        Whence::Url { url } => url.clone(),
-        Whence::File { file } => file.display().to_string(),
-        Whence::Archive { path, .. } => path.clone(),
-    };
-    let (request, stanza) = describe(&shown, &bytes).map_err(|why| {
-        Error::told(format!("{shown} is no package: {why}"), "give a Debian package file (.deb)")
-    })?;
+    let (request, stanza) = describe(&shown(&whence), &bytes)
+        .map_err(|why| no_package(&whence, &*Box::<dyn std::error::Error>::from(why)))?;
     let sha256 = store.insert(&bytes)?;
     Ok(Local { request, stanza, sha256, whence })
 }

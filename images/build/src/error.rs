@@ -119,7 +119,14 @@ impl Error {
                 "Name an image that is there: \"registry.example.com/team/tool:1\", or \"oci:FOLDER:NAME\" of a layout in the project, as `skopeo copy` writes it."
                     .to_owned()
             })),
-            Self::Step { source, .. } | Self::AtPlace { source, .. } => source.hint(),
+            Self::Step { source, .. } => source.hint(),
+            Self::AtPlace { source, .. } => source.hint().or_else(|| match **source {
+                Self::Io { .. } | Self::Rootfs(overboot_rootfs::Error::Io { .. }) => Some(
+                    "see whether it is there, of the kind that is wanted, and may be read or written"
+                        .to_owned(),
+                ),
+                _ => None,
+            }),
             Self::Pack(source) => source.hint(),
             Self::Record(source) => source.hint(),
             Self::Store(source) => source.hint().map(str::to_owned),

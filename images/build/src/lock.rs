@@ -120,7 +120,7 @@ fn made(
     let pins = sources::pins(recipe, &archives);
     let mut universe = Universe::pinned(&index, &recipe.archive.architecture, pins)?;
     pins_are_of_use(recipe, &universe)?;
-    let locals = locals(project, recipe, &fetcher, &mut universe)?;
+    let locals = debs::all(project, recipe, &fetcher, &mut universe)?;
     let mut chosen = Chosen {
         project,
         recipe,
@@ -236,40 +236,6 @@ fn pins_are_of_use(recipe: &Recipe, universe: &Universe) -> Result<(), Error> {
         ));
     }
     Ok(())
-}
-
-/// The package files of the recipe, which `universe` then has too: chosen only where they are asked for by name and version.
-fn locals(
-    project: &Project,
-    recipe: &Recipe,
-    fetcher: &Fetcher,
-    universe: &mut Universe,
-) -> Result<Vec<(Deb, Local)>, Error> {
-    let store = project.packages()?;
-    let provisions = recipe.bases.values().map(|base| &base.provision);
-    let provisions = provisions.chain(recipe.overlays.values().map(|overlay| &overlay.provision));
-    let mut found: Vec<(Deb, Local)> = Vec::new();
-    for packages in provisions.flat_map(|provision| transactions(provision, false).1) {
-        for deb in packages.debs {
-            let skipped = matches!(&*deb, Deb::Slot(name)
-                if recipe.slots.get(name).is_none_or(|slot| !debs::is_there(project, slot)));
-            if skipped || found.iter().any(|(known, _)| *known == *deb) {
-                continue;
-            }
-            let placed = |error: Error| error.placed(recipe, deb.place);
-            let local = debs::read(project, recipe, &store, fetcher, &deb).map_err(placed)?;
-            let source = Source::new("", debs::SUITE, "");
-            universe.add_file(&local.stanza, source)?;
-            if !universe.versions(local.name()).any(|package| package.sha256 == local.sha256) {
-                return Err(placed(Error::told(
-                    format!("{} is a package for another architecture", local.request),
-                    format!("give one for {}", recipe.archive.architecture),
-                )));
-            }
-            found.push((deb.value, local));
-        }
-    }
-    Ok(found)
 }
 
 /// What has been chosen so far.

@@ -2,7 +2,7 @@
 //! apt, so that packages see each other while they are configured.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use overboot_oci::Reference;
 use overboot_recipe::{Ansible, Deb, Placed, Provisioner, Recipe, Script, Systemd, User};
@@ -26,7 +26,7 @@ pub(crate) enum Transaction<'a> {
     /// A container image is laid over the root.
     Container(&'a Placed<Reference>),
     /// Modules of the kernel that match these patterns are put where modprobe finds them, or into a folder.
-    Modules(&'a [Placed<String>], Option<&'a Path>),
+    Modules(&'a [Placed<String>], Option<&'a Placed<PathBuf>>),
     /// Users are made.
     Users(&'a [User]),
     /// Units are switched on and off.
@@ -89,7 +89,7 @@ pub(crate) fn transactions(
                 continue;
             }
             Provisioner::Modules { include, to } => {
-                found.push(Transaction::Modules(include, to.as_ref().map(|to| to.as_path())));
+                found.push(Transaction::Modules(include, to.as_ref()));
                 continue;
             }
             Provisioner::Users(users) => {

@@ -7,14 +7,17 @@ use crate::root::Root;
 
 /// Names to numbers, from the tree's `/etc/passwd` and `/etc/group` (passwd(5), group(5)).
 #[derive(Debug, Default)]
-pub(crate) struct Accounts {
+pub struct Accounts {
     users: HashMap<String, u32>,
     groups: HashMap<String, u32>,
 }
 
 impl Accounts {
     /// Those of `root`; none where it has no such files yet.
-    pub(crate) fn of(root: &Root) -> Result<Self, Error> {
+    ///
+    /// # Errors
+    /// They cannot be read.
+    pub fn of(root: &Root) -> Result<Self, Error> {
         let read = |path: &str| -> Result<HashMap<String, u32>, Error> {
             Ok(root.read_text(path)?.as_deref().map(numbers).unwrap_or_default())
         };
@@ -32,13 +35,30 @@ impl Accounts {
     }
 
     /// The number of a user that the tree knows.
-    pub(crate) fn known_user(&self, name: &str) -> Option<u32> {
+    #[must_use]
+    pub fn known_user(&self, name: &str) -> Option<u32> {
         self.users.get(name).copied()
     }
 
     /// The number of a group that the tree knows.
-    pub(crate) fn known_group(&self, name: &str) -> Option<u32> {
+    #[must_use]
+    pub fn known_group(&self, name: &str) -> Option<u32> {
         self.groups.get(name).copied()
+    }
+
+    /// The name of the user with that number; the first of them, where there are several.
+    #[must_use]
+    pub fn user_of(&self, number: u32) -> Option<&str> {
+        let same = self.users.iter().filter(|(_, known)| **known == number);
+        same.map(|(name, _)| name.as_str()).min()
+    }
+
+    /// The names of all groups, sorted.
+    #[must_use]
+    pub fn groups(&self) -> Vec<&str> {
+        let mut names: Vec<&str> = self.groups.keys().map(String::as_str).collect();
+        names.sort_unstable();
+        names
     }
 }
 

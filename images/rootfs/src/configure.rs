@@ -15,6 +15,12 @@ use crate::sandbox::Sandbox;
 /// Where dpkg puts the control files of a package that it is about to unpack; debconf looks for templates there.
 const TEMPORARY: &str = "var/lib/dpkg/tmp.ci";
 
+/// How it is said which package's preinst script runs; its name follows.
+pub(crate) const PREINST: &str = "the preinst script of ";
+
+/// What to do when a package's own script fails.
+const FAILED: &str = "\n  help: leave the package out, or put there before what its script misses: with a step before this one";
+
 /// A policy that no service is started (`invoke-rc.d`'s policy-rc.d interface: 101, "action forbidden").
 const POLICY: &str = "usr/sbin/policy-rc.d";
 
@@ -43,7 +49,7 @@ pub(crate) fn preinst(
             root.write(format!("{TEMPORARY}/{name}"), file.mode, &file.bytes)?;
         }
         let script = format!("/{TEMPORARY}/preinst");
-        let what = format!("the preinst script of {}", package.name);
+        let what = format!("{PREINST}{}", package.name);
         // dpkg(1), *Internal environment*.
         let ran = sandbox
             .clone()
@@ -55,7 +61,7 @@ pub(crate) fn preinst(
             .with_variable("DPKG_ROOT", "")
             .run(&what, &script, &["install"], log);
         root.remove(TEMPORARY)?;
-        ran?;
+        ran.map_err(|error| error.or_help(FAILED))?;
     }
     Ok(())
 }
@@ -72,7 +78,8 @@ pub(crate) fn configure(root: &Root, sandbox: &Sandbox, log: Log<'_>) -> Result<
         "-a",
     ];
     without_starting_services(root, || {
-        sandbox.run("dpkg --configure", "dpkg", &arguments, log).map(drop)
+        let ran = sandbox.run("dpkg --configure", "dpkg", &arguments, log);
+        ran.map(drop).map_err(|error| error.or_help(FAILED))
     })
 }
 

@@ -3,6 +3,8 @@
 use std::io;
 use std::path::PathBuf;
 
+use crate::configure;
+
 /// Why a tree could not be made.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -98,6 +100,17 @@ pub enum Error {
         #[source]
         source: io::Error,
     },
+    /// A script of the building machine's could not be started there.
+    #[error(
+        "cannot start {program} on this machine\n  help: it needs root and namespaces, and a `#!` line whose program is on this machine"
+    )]
+    HostScript {
+        /// What was to be run.
+        program: String,
+        /// Why not.
+        #[source]
+        source: io::Error,
+    },
     /// Something that ran inside the tree failed.
     #[error("{what} ended with {status}; its last lines were:\n{}{help}", indent(.tail))]
     Failed {
@@ -152,6 +165,36 @@ pub enum Error {
 }
 
 impl Error {
+    /// The packages that it is about, as far as it can be told: of two, first the one that came later.
+    #[must_use]
+    pub fn packages(&self) -> Vec<&str> {
+        match self {
+            Self::Package { package, .. } | Self::Entry { package, .. } => vec![package],
+            Self::Conflict { owner, package, .. } => vec![package, owner],
+            Self::Failed { what, tail, .. } => {
+                // `dpkg: error processing package NAME (--configure):`, with `:ARCHITECTURE` where there may be several of it.
+                let named = tail.lines().filter_map(|line| {
+                    line.strip_prefix("dpkg: error processing package ")?.split([' ', ':']).next()
+                });
+                what.strip_prefix(configure::PREINST).into_iter().chain(named).collect()
+            }
+            Self::Unconfigured(packages) => {
+                packages.iter().filter_map(|package| package.split(' ').next()).collect()
+            }
+            _ => Vec::new(),
+        }
+    }
+
+    /// With what to do about something that failed, where that is not said already.
+    pub(crate) fn or_help(mut self, remedy: &'static str) -> Self {
+        if let Self::Failed { help, .. } = &mut self
+            && help.is_empty()
+        {
+            *help = remedy;
+        }
+        self
+    }
+
     pub(crate) fn io(
         what: &'static str,
         path: impl Into<PathBuf>,

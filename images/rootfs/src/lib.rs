@@ -32,6 +32,7 @@ mod sys;
 mod unpack;
 pub mod upper;
 
+pub use accounts::Accounts;
 pub use error::Error;
 pub use filters::Filters;
 pub use install::{Package, install, skeleton};

@@ -1,6 +1,6 @@
 //! What a recipe does to a tree besides installing packages.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::Metadata;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::PermissionsExt;
@@ -10,7 +10,7 @@ use std::process::Command;
 use crate::error::Error;
 use crate::network::Network;
 use crate::root::{self, Attributes, Parents, Root};
-use crate::sandbox::Sandbox;
+use crate::sandbox::{PATH, Sandbox};
 use crate::sys::{self, Gathering};
 use crate::{Log, configure, run};
 
@@ -171,7 +171,35 @@ pub fn host_script(
     if let Some(folder) = script.parent() {
         command.current_dir(folder);
     }
-    run::to_the_end(command, &script.display().to_string(), limit, log).map(drop)
+    let ran = run::to_the_end(command, &script.display().to_string(), limit, log);
+    ran.map(drop).map_err(|error| match error {
+        Error::Sandbox { program, source } => Error::HostScript { program, source },
+        error => error,
+    })
+}
+
+/// Has the tree a program of that name where programs are looked for?
+#[must_use]
+pub fn has_program(root: &Root, name: &str) -> bool {
+    let mut folders = PATH.split(':').map(|folder| Path::new(folder.trim_start_matches('/')));
+    folders.any(|folder| root.exists(folder.join(name)))
+}
+
+/// The names of the files that units of systemd are in, and of their other names (systemd.unit(5), *Unit File Load Path*).
+///
+/// # Errors
+/// A folder cannot be read.
+pub fn units(root: &Root) -> Result<BTreeSet<String>, Error> {
+    let folders = ["etc", "usr/local/lib", "usr/lib", "lib"];
+    let mut units = BTreeSet::new();
+    for folder in folders {
+        let names = root.names(format!("{folder}/systemd/system"))?;
+        units.extend(names.into_iter().filter_map(|name| name.into_string().ok()));
+    }
+    // For these systemd makes units of its own (systemd-sysv-generator(8)), and `systemctl enable` turns to update-rc.d(8).
+    let scripts = root.names("etc/init.d")?.into_iter().filter_map(|name| name.into_string().ok());
+    units.extend(scripts.map(|name| format!("{name}.service")));
+    Ok(units)
 }
 
 /// What is done about a unit of systemd.
@@ -200,7 +228,10 @@ pub fn systemd(root: &Root, verb: Verb, unit: &str, epoch: u64, log: Log<'_>) ->
     };
     // There is no systemd running inside that could be told of it.
     let sandbox = Sandbox::new(root.path(), epoch).with_variable("SYSTEMD_OFFLINE", "1");
-    sandbox.run(&format!("systemctl {verb} {unit}"), "systemctl", &[verb, unit], log).map(drop)
+    let ran = sandbox.run(&format!("systemctl {verb} {unit}"), "systemctl", &[verb, unit], log);
+    ran.map(drop).map_err(|error| {
+        error.or_help("\n  help: take a unit that this can be done with, or leave it out")
+    })
 }
 
 /// A user to be made.
@@ -239,7 +270,10 @@ pub fn user(root: &Root, user: &User<'_>, epoch: u64, log: Log<'_>) -> Result<()
     }
     arguments.push(user.name);
     let what = format!("useradd {}", user.name);
-    Sandbox::new(root.path(), epoch).run(&what, "useradd", &arguments, log)?;
+    let ran = Sandbox::new(root.path(), epoch).run(&what, "useradd", &arguments, log);
+    ran.map_err(|error| {
+        error.or_help("\n  help: write what useradd(8) takes, or make the user in a script")
+    })?;
     if user.sudo {
         let rule = format!("{} ALL=(ALL) NOPASSWD: ALL\n", user.name);
         // sudoers(5): files with a dot in their name are not read.

@@ -32,9 +32,12 @@ pub struct Sandbox {
 /// How long a program has that nobody gave other seconds: a package's script, say, which would hold up the build for ever.
 const AN_HOUR: u32 = 3600;
 
+/// Where programs are looked for inside.
+pub(crate) const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
 /// What a program inside gets as its environment, whatever the host's is.
 const ENVIRONMENT: [(&str, &str); 7] = [
-    ("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"),
+    ("PATH", PATH),
     ("HOME", "/root"),
     ("LC_ALL", "C.UTF-8"),
     ("TERM", "dumb"),

@@ -2,9 +2,10 @@
 //! What the recipe's own check finds is in that crate's tests.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::process::Command;
 
-use overboot_testkit::archive::Deb;
+use overboot_testkit::archive::{Archive, Deb};
 use overboot_testkit::ports;
 use overboot_testkit::program::run;
 
@@ -130,7 +131,46 @@ const ROWS: &[Row] = &[
     ),
     // The key that signs.
     ("trust = ", "trust = «", &["plan", "--trust"], &[]),
+    (
+        END,
+        "script = \"overlays/tools.sh\"\n[[overlay.tools.provision]]\ndebs = [{ file = «'odd.deb' }]",
+        LOCK,
+        &["odd.deb is no package: the version cannot be read", "help: give a Debian package file"],
+    ),
+    // Packages that cannot be installed.
+    (
+        PACKAGES,
+        "packages = [\"greeter\", \"left\", «\"right\"]",
+        &["build", "base/base"],
+        &["both bring", "both-hands", "help: leave one of them out"],
+    ),
+    (
+        END,
+        "packages = [\"left\"]\n[[overlay.tools.provision]]\ndebs = [{ file = «'right.deb' }]",
+        &["build", "overlay/tools"],
+        &["both bring", "both-hands", "help: leave one of them out"],
+    ),
+    (
+        PACKAGES,
+        "packages = [\"greeter\", «\"sulky\"]",
+        &["build", "base/base"],
+        &["dpkg --configure ended with", "help: leave the package out"],
+    ),
+    (
+        PACKAGES,
+        "packages = [«\"moody\"]",
+        &["build", "base/base"],
+        &["dpkg --configure ended with", "help: leave the package out"],
+    ),
+    // What a step starts on this machine.
+    (END, "host-script = «'odd.sh'\n", &["build", "overlay/tools"], &["on this machine", "help: "]),
     // Modules.
+    (
+        END,
+        "modules = [\"loop\"]\nto = «'/etc/greeted'",
+        &["build", "overlay/tools"],
+        &["/etc/greeted of the image is no folder", "help: write a folder"],
+    ),
     (
         "\"kernel/**\"",
         "«'kernel/none/**', \"no-such\"",
@@ -170,13 +210,27 @@ fn what_is_found_later_has_its_place_too() {
         return;
     }
     let circus = Deb::new("circus", "1.0").field("Conflicts", "greeter");
-    let small = Small::with(small::archive().package(circus));
+    let both = "usr/bin/both-hands";
+    let left = Deb::new("left", "1.0").file(both, 0o755, b"left");
+    let right = Deb::new("right", "1.0").field("Depends", "left").file(both, 0o755, b"right");
+    let sulky = Deb::new("sulky", "1.0").control_file("postinst", 0o755, b"#!/bin/sh\nexit 1\n");
+    // Nobody names the one that fails.
+    let moody = Deb::new("moody", "1.0").field("Depends", "sulky");
+    let odd = Deb::new("odd", "not a version");
+    let extra = [circus, left, right.clone(), sulky, moody];
+    let small = Small::with(extra.into_iter().fold(small::archive(), Archive::package));
     let project = &small.project;
     for (name, content) in
         [("none.asc", "these are no keys"), ("bad.deb", "no package"), ("play.yml", "[]\n")]
     {
         fs::write(project.folder.join(name), content).unwrap();
     }
+    for (name, deb) in [("right.deb", right), ("odd.deb", odd)] {
+        fs::write(project.folder.join(name), deb.build()).unwrap();
+    }
+    let script = project.folder.join("odd.sh");
+    fs::write(&script, "#!/no/such/program\n").unwrap();
+    fs::set_permissions(&script, fs::Permissions::from_mode(0o755)).unwrap();
     fs::create_dir(project.folder.join("odd")).unwrap();
     run(Command::new("mkfifo").arg(project.folder.join("odd/pipe")));
     let path = project.folder.join("overboot.toml");

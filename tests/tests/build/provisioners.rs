@@ -1,5 +1,6 @@
 //! Every kind of step that a recipe may have, on real input; and what images inherit, leave out and stand on.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
@@ -10,6 +11,7 @@ use overboot_testkit::archive::Deb;
 use overboot_testkit::program::run;
 use overboot_testkit::require;
 
+use crate::refusals::assert_said;
 use crate::small::{self, Small};
 
 /// A package that needs another one of the archive.
@@ -210,12 +212,7 @@ fn a_step_that_fails_is_told_with_its_place() {
     let small = with("");
     put(&small, "fails.sh", 0o755, b"#!/bin/sh\nexit 3\n");
     let recipe = fs::read_to_string(small.project.folder.join("overboot.toml")).unwrap();
-    for (step, column) in [
-        ("script = \"fails.sh\"", 10),
-        ("host-script = \"fails.sh\"", 15),
-        ("users = [{ name = \"somebody\" }]", 19),
-        ("systemd = { enable = [\"absent.service\"] }", 23),
-    ] {
+    for (step, column) in [("script = \"fails.sh\"", 10), ("host-script = \"fails.sh\"", 15)] {
         small.project.write_recipe(&format!(
             "{recipe}\n[overlay.failing]\nbase = \"base\"\n[[overlay.failing.provision]]\n{step}\n"
         ));
@@ -224,6 +221,97 @@ fn a_step_that_fails_is_told_with_its_place() {
         let place = format!("overboot.toml:{line}:{column}: ");
         assert!(said.contains(&place), "{step}: {place}\n{said}");
     }
+}
+
+#[test]
+fn what_a_step_needs_of_the_image_is_told_with_its_place() {
+    if !(small::possible() && require::programs(&["systemctl", "useradd"])) {
+        return;
+    }
+    let tools = units()
+        .file("etc/passwd", 0o644, b"root:x:0:0::/root:/bin/sh\nsmith:x:150:150::/:/bin/sh\n")
+        .file("etc/group", 0o644, b"root:x:0:\nsmith:x:150:\nsudo:x:27:\nanvil:x:28:\n");
+    let tools = with_programs(tools, &["systemctl", "useradd"]);
+    let small = Small::with(small::archive().package(tools));
+    let path = small.project.folder.join("overboot.toml");
+    let recipe = fs::read_to_string(path).unwrap();
+    let bare = format!("{recipe}[base.bare]\nvariant = \"minbase\"\n");
+    let recipe = recipe.replacen("[\"greeter\"]", "[\"greeter\", \"tools\"]", 1);
+    let rows: [(&str, &str, &[&str]); 11] = [
+        (
+            &recipe,
+            "users = [{ name = \"a\", groups = [\"root\", «\"suod\"] }]",
+            &["no group \"suod\"", "help: make it in a step before, or write one of: sudo\n"],
+        ),
+        (
+            &recipe,
+            "users = [{ name = \"a\", groups = [«\"nonesuch\"] }]",
+            &["no group \"nonesuch\"", "or write one of: anvil, root, smith, sudo\n"],
+        ),
+        (
+            &recipe,
+            "users = [{ name = \"a\", uid = «150 }]",
+            &["150 is the number of the user \"smith\"", "help: write another one"],
+        ),
+        (
+            &recipe,
+            "users = [{ name = «\"smith\" }]",
+            &["a user \"smith\" already", "help: leave it out"],
+        ),
+        (
+            &recipe,
+            "users = [{ name = «\"sudo\" }]",
+            &["has a group \"sudo\"", "help: give the user another name"],
+        ),
+        (
+            &recipe,
+            "systemd = { enable = [«\"hamer.service\"] }",
+            &["no unit \"hamer.service\"", "or write one of: hammer.service\n"],
+        ),
+        (
+            &recipe,
+            "systemd = { disable = [«\"absent.socket\"] }",
+            &["no unit \"absent.socket\"", "help: install what brings it"],
+        ),
+        (
+            &recipe,
+            "systemd = { default = «\"absent.target\" }",
+            &["no unit \"absent.target\"", "help: install what brings it"],
+        ),
+        // It has no template of that name.
+        (
+            &recipe,
+            "systemd = { enable = [«\"hammer@x.service\"] }",
+            &["no unit \"hammer@x.service\"", "help: "],
+        ),
+        (&bare, "users = [{ name = «\"a\" }]", &["no useradd", "help: install the package passwd"]),
+        (
+            &bare,
+            "systemd = { enable = [«\"a.service\"] }",
+            &["no systemctl", "help: install the package systemd"],
+        ),
+    ];
+    for (recipe, step, words) in rows {
+        let base = if recipe.contains("base.bare") { "bare" } else { "base" };
+        let text = format!(
+            "{recipe}\n[overlay.wanting]\nbase = \"{base}\"\n[[overlay.wanting.provision]]\n{step}\n"
+        );
+        small.project.write_recipe(&text.replace('«', ""));
+        let column = step.find('«').unwrap() + 1;
+        let place = format!("overboot.toml:{}:{column}: ", text.lines().count());
+        let said = small.project.fail(&["build", "overlay/wanting"]);
+        assert_said(&said, &[words, &[place.as_str()]].concat());
+    }
+    // The same tree takes what is right.
+    small.project.write_recipe(&format!(
+        "{recipe}\n[overlay.wanting]\nbase = \"base\"\n[[overlay.wanting.provision]]\n\
+         users = [{{ name = \"a\", uid = 151, shell = \"/bin/sh\", groups = [\"sudo\"] }}]\n\
+         [[overlay.wanting.provision]]\nsystemd = {{ enable = [\"hammer.service\"], mask = [\"nail.service\"] }}\n"
+    ));
+    let built = small.project.run(&["build", "overlay/wanting"]);
+    let said = String::from_utf8_lossy(&built.stderr).into_owned();
+    assert!(built.status.success(), "{said}");
+    assert_said(&said, &["warning: ", "no unit \"nail.service\" that could be masked"]);
 }
 
 #[test]
@@ -283,24 +371,30 @@ files = "more"
     assert!(plan.contains("overlay/scripted         unchanged"), "{plan}");
 }
 
-#[test]
-fn units_are_enabled_and_masked() {
-    if !(possible() && require::programs(&["systemctl"])) {
-        return;
-    }
-    let mut systemctl = Deb::new("systemctl", "1.0")
+/// A package with units.
+fn units() -> Deb {
+    Deb::new("tools", "1.0")
         .file(
             "usr/lib/systemd/system/hammer.service",
             0o644,
             b"[Service]\nExecStart=/usr/bin/hammer\n[Install]\nWantedBy=multi-user.target\n",
         )
-        .file("usr/lib/systemd/system/multi-user.target", 0o644, b"[Unit]\nDescription=x\n");
-    let there: Vec<String> =
-        ["sh", "dpkg"].into_iter().flat_map(small::program).map(|(path, _)| path).collect();
-    for (path, bytes) in small::program("systemctl") {
-        if !there.contains(&path) {
-            systemctl = systemctl.file(&path, 0o755, &bytes);
-        }
+        .file("usr/lib/systemd/system/multi-user.target", 0o644, b"[Unit]\nDescription=x\n")
+}
+
+/// A package with this machine's own programs, and the libraries that the essential package has not.
+fn with_programs(deb: Deb, names: &[&str]) -> Deb {
+    let mut files: BTreeMap<_, _> = names.iter().copied().flat_map(small::program).collect();
+    for (path, _) in ["sh", "dpkg"].into_iter().flat_map(small::program) {
+        files.remove(&path);
+    }
+    files.iter().fold(deb, |deb, (path, bytes)| deb.file(path, 0o755, bytes))
+}
+
+#[test]
+fn units_are_enabled_and_masked() {
+    if !(possible() && require::programs(&["systemctl"])) {
+        return;
     }
     let small = with(
         r#"
@@ -312,7 +406,7 @@ debs = [{ file = "systemctl.deb" }]
 systemd = { enable = ["hammer.service"], mask = ["nail.service"], default = "multi-user.target" }
 "#,
     );
-    put(&small, "systemctl.deb", 0o644, &systemctl.build());
+    put(&small, "systemctl.deb", 0o644, &with_programs(units(), &["systemctl"]).build());
     small.project.succeed(&["build", "overlay/units"]);
     let paths = paths(&small, "overlay/units");
     for path in [
@@ -423,20 +517,20 @@ fn a_step_has_its_time() {
 base = "base"
 [[overlay.endless.provision]]
 script = "endless.sh"
-timeout = 1
+timeout = 5
 
 [overlay.outside]
 base = "base"
 [[overlay.outside.provision]]
 host-script = "endless.sh"
-timeout = 1
+timeout = 5
 "#,
     );
     let endless = b"#!/bin/sh\ntrap '' TERM INT\n(while :; do :; done) &\necho it began\nwait\n";
     put(&small, "endless.sh", 0o755, endless);
     for overlay in ["overlay/endless", "overlay/outside"] {
         let said = small.project.fail(&["build", overlay]);
-        for word in ["overboot.toml:", "did not end within 1 s", "it began", "timeout = SECONDS"] {
+        for word in ["overboot.toml:", "did not end within 5 s", "it began", "timeout = SECONDS"] {
             assert!(said.contains(word), "{word}: {said}");
         }
         small.project.assert_clean();
@@ -446,6 +540,6 @@ timeout = 1
     small.project.succeed(&["build", "overlay/endless"]);
     let path = small.project.folder.join("overboot.toml");
     let recipe = fs::read_to_string(&path).unwrap();
-    small.project.write_recipe(&recipe.replace("timeout = 1\n", "timeout = 90\n"));
+    small.project.write_recipe(&recipe.replace("timeout = 5\n", "timeout = 90\n"));
     assert!(!small.project.succeed(&["plan", "overlay/endless"]).contains("build:"));
 }

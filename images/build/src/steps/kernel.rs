@@ -1,6 +1,7 @@
 //! What is made from a package's files alone: kernel, modules, initrd, boot loaders.
 
 use std::collections::BTreeMap;
+use std::error::Error as _;
 use std::io::ErrorKind::NotFound;
 use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
@@ -139,7 +140,7 @@ pub(crate) fn provide(
     target: &Target,
     root: &Root,
     include: &[Placed<String>],
-    to: Option<&Path>,
+    to: Option<&Placed<PathBuf>>,
 ) -> Result<(), Error> {
     let kernel = open(context, target)?;
     let patterns = Placed::values(include);
@@ -147,6 +148,18 @@ pub(crate) fn provide(
         layer::LayerSpec { patterns: &patterns, firmware: None, modification_time: time(context) };
     let found = layer::layer(&kernel, &spec)?;
     unmatched(context, target, &kernel, include, &found.unmatched)?;
+    let place = to.map(|to| to.place).or(include.first().map(|first| first.place));
+    let put = put(context, root, kernel.kernel().version(), &found, to);
+    put.map_err(|error| error.placed(context.recipe, place.unwrap_or_default()))
+}
+
+fn put(
+    context: &Context<'_>,
+    root: &Root,
+    version: &str,
+    found: &layer::Layer,
+    to: Option<&Placed<PathBuf>>,
+) -> Result<(), Error> {
     let epoch = context.lock.epoch;
     let mut lists = BTreeMap::new();
     for entry in &found.entries {
@@ -161,12 +174,15 @@ pub(crate) fn provide(
             continue;
         }
         let place = to.map_or_else(|| path.clone(), |to| to.join(&name));
+        if let Some(to) = to {
+            root.make_folder(&**to).map_err(|error| no_folder(to, &error))?;
+        }
         provision::put(root, &place, 0o644, &mut content, epoch)?;
     }
     if to.is_some() {
         return Ok(());
     }
-    let folder = Path::new("usr/lib/modules").join(kernel.kernel().version());
+    let folder = Path::new("usr/lib/modules").join(version);
     let list = |name: &str| lists.get(name).cloned().unwrap_or_default();
     for name in ["modules.builtin", "modules.builtin.modinfo"] {
         provision::put(root, &folder.join(name), 0o644, &mut &list(name)[..], epoch)?;
@@ -175,6 +191,12 @@ pub(crate) fn provide(
         provision::put(root, &folder.join(name), 0o644, &mut &bytes[..], epoch)?;
     }
     Ok(())
+}
+
+fn no_folder(to: &Path, error: &overboot_rootfs::Error) -> Error {
+    let why = error.source().map_or_else(|| error.to_string(), ToString::to_string);
+    let message = format!("/{} of the image is no folder for modules: {why}", to.display());
+    Error::told(message, "write a folder, or a path where nothing is yet")
 }
 
 /// depmod's files about the modules that a tree has and those that come now, whose own lists `new` gives.

@@ -13,6 +13,7 @@ mod artifact;
 mod contents;
 mod image;
 mod kernel;
+mod needs;
 mod provision;
 mod set;
 mod tree;

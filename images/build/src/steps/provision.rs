@@ -4,12 +4,12 @@ use overboot_recipe::{Place, Placed, Provisioner, Sudo, Systemd};
 use overboot_rootfs::provision::Verb;
 use overboot_rootfs::{Filters, Package, Root, install, provision};
 
-use super::{ansible, kernel};
-use crate::containers;
+use super::{ansible, kernel, needs};
 use crate::error::Error;
 use crate::execute::Context;
 use crate::plan::Target;
-use crate::transactions::{Transaction, starts_from_packages, transactions};
+use crate::transactions::{Packages, Transaction, starts_from_packages, transactions};
+use crate::{containers, debs};
 
 /// Carries out all steps of an image, in order.
 pub(super) fn all(
@@ -19,8 +19,9 @@ pub(super) fn all(
     steps: &[Provisioner],
     filters: &Filters,
 ) -> Result<(), Error> {
-    for step in transactions(steps, starts_from_packages(context.recipe, target)).0 {
-        one(context, target, root, step, filters)?;
+    let (steps, wanted) = transactions(steps, starts_from_packages(context.recipe, target));
+    for step in steps {
+        one(context, target, root, (step, &wanted), filters)?;
     }
     Ok(())
 }
@@ -29,22 +30,26 @@ fn one(
     context: &Context<'_>,
     target: &Target,
     root: &Root,
-    step: Transaction<'_>,
+    (step, wanted): (Transaction<'_>, &[Packages]),
     filters: &Filters,
 ) -> Result<(), Error> {
     let log = context.log(target);
     let epoch = context.lock.epoch;
     let at = |place: Place| move |error: Error| error.placed(context.recipe, place);
     match step {
-        Transaction::Packages(at) => {
+        Transaction::Packages(number) => {
             let locked = context.lock.steps(&target.to_string());
-            let batches = locked.get(at).map(Vec::as_slice).unwrap_or_default();
+            let batches = locked.get(number).map(Vec::as_slice).unwrap_or_default();
             let batches: Vec<Vec<Package>> = batches
                 .iter()
                 .map(|batch| batch.iter().map(|package| context.package_file(package)).collect())
                 .collect::<Result<_, Error>>()?;
             let threads = context.project.options().threads.get();
-            install(root, &batches, filters, epoch, threads, &log)?;
+            let installed = install(root, &batches, filters, epoch, threads, &log);
+            installed.map_err(|error| {
+                let place = place_of(context, target, wanted.get(number), &error.packages());
+                Error::from(error).placed(context.recipe, place)
+            })?;
         }
         Transaction::Files(path) => {
             log(&format!("files {}", path.display()));
@@ -86,6 +91,7 @@ fn one(
         Transaction::Systemd(units) => {
             log("systemd units");
             for (verb, unit) in in_order(units) {
+                needs::unit(context, target, root, verb, unit)?;
                 let done = provision::systemd(root, verb, unit, epoch, &log);
                 done.map_err(Error::from).map_err(at(unit.place))?;
             }
@@ -103,6 +109,7 @@ fn one(
         Transaction::Users(users) => {
             for user in users {
                 log(&format!("user {}", user.name));
+                needs::user(context, root, user)?;
                 let place = user.name.place;
                 let user = provision::User {
                     name: &user.name,
@@ -118,6 +125,33 @@ fn one(
         }
     }
     Ok(())
+}
+
+/// Where the recipe says what a transaction, which failed over one of these packages, was for.
+fn place_of(
+    context: &Context<'_>,
+    target: &Target,
+    wanted: Option<&Packages>,
+    packages: &[&str],
+) -> Place {
+    let recipe = context.recipe;
+    let names = wanted.into_iter().flat_map(|wanted| &wanted.names);
+    let names = names.map(|entry| (entry.split('=').next().unwrap_or_default(), entry.place));
+    let debs = wanted.into_iter().flat_map(|wanted| &wanted.debs);
+    let debs = debs.map(|deb| {
+        let whence = debs::whence(recipe, deb);
+        let mut locked = context.lock.packages.iter();
+        let locked = locked.find(|package| Some(&package.whence) == whence.as_ref());
+        (locked.map_or("", |package| package.name.as_str()), deb.place)
+    });
+    let asked: Vec<(&str, Place)> = names.chain(debs).collect();
+    let about = packages.iter().find_map(|name| asked.iter().find(|(asked, _)| asked == name));
+    let image = match target {
+        Target::Base(name) => recipe.bases.get(name).map(|base| base.place),
+        Target::Overlay(name) => recipe.overlays.get(name).map(|overlay| overlay.place),
+        _ => None,
+    };
+    about.or(asked.first()).map(|(_, place)| *place).or(image).unwrap_or_default()
 }
 
 /// What is done about units, one after the other: so each has its own error.
