@@ -151,8 +151,9 @@ fn ends_with(uri: &str, distribution: &str) -> bool {
     uri.rsplit_once('/').is_some_and(|(_, last)| last == distribution)
 }
 
+/// A login in one is this host's alone: images would carry it.
 fn usable(uri: &str) -> bool {
-    uri.starts_with("http://") || uri.starts_with("https://")
+    (uri.starts_with("http://") || uri.starts_with("https://")) && !uri.contains('@')
 }
 
 fn root(uri: &str) -> String {

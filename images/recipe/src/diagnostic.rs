@@ -32,7 +32,7 @@ impl Diagnostic {
             file: file.into(),
             position: None,
             snippet: None,
-            message: message.into(),
+            message: without_logins(&message.into()),
             help: None,
         };
         if let Some(span) = span {
@@ -43,7 +43,7 @@ impl Diagnostic {
             let end = floor_char_boundary(text, span.end.max(start));
             let width = text[start..end].lines().next().unwrap_or_default().chars().count();
             diagnostic.position = Some((text[..start].matches('\n').count() + 1, column));
-            diagnostic.snippet = Some((line.to_owned(), width.max(1)));
+            diagnostic.snippet = Some((without_logins(line), width.max(1)));
         }
         diagnostic
     }
@@ -57,9 +57,25 @@ impl Diagnostic {
     }
 
     pub(crate) fn help(mut self, help: impl Into<String>) -> Self {
-        self.help = Some(help.into());
+        self.help = Some(without_logins(&help.into()));
         self
     }
+}
+
+/// The text with an asterisk for each character of a login in an address, so that what is below it stays there. Where a password
+/// has a slash in it, too: it goes up to the last `@`.
+fn without_logins(text: &str) -> String {
+    let mut shown = String::new();
+    let mut rest = text;
+    while let Some((before, address)) = rest.split_once("://") {
+        let end = address.find(|c: char| c.is_whitespace() || "\"'".contains(c));
+        let login = address[..end.unwrap_or(address.len())].rfind('@').unwrap_or(0);
+        shown.push_str(before);
+        shown.push_str("://");
+        shown.extend(address[..login].chars().map(|_| '*'));
+        rest = &address[login..];
+    }
+    shown + rest
 }
 
 fn floor_char_boundary(text: &str, mut at: usize) -> usize {

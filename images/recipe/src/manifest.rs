@@ -79,9 +79,22 @@ struct Key(#[schemars(regex(pattern = "^RW[A-Za-z0-9+/]{54}$"))] String);
 #[derive(JsonSchema)]
 #[expect(dead_code, reason = "only for the schema")]
 struct Url(
-    #[schemars(regex(pattern = r"^(https?://\S+|.*\$\{.*)$"))]
+    #[schemars(regex(pattern = r"^(https?://[^\s/?#@:][^\s/?#@]*([/?#]\S*)?|.*\$\{.*)$"))]
     String,
 );
+
+/// An address of a proxy.
+#[derive(JsonSchema)]
+#[expect(dead_code, reason = "only for the schema")]
+struct Proxy(
+    #[schemars(regex(pattern = r"^(http://[^\s/?#@:][^\s/?#@]*/*|.*\$\{.*)$"))]
+    String,
+);
+
+/// 64 hexadecimal digits.
+#[derive(JsonSchema)]
+#[expect(dead_code, reason = "only for the schema")]
+struct Sha256(#[schemars(regex(pattern = r"^([0-9a-f]{64}|.*\$\{.*)$"))] String);
 
 /// Values by name.
 pub(crate) type Vars = BTreeMap<Spanned<String>, Spanned<Var>>;
@@ -152,7 +165,7 @@ pub(crate) struct Archive {
     pub(crate) mirror: Option<Spanned<String>>,
     /// When left out, Debian's `main`, Ubuntu's `main` and `universe`.
     #[schemars(with = "Option<Vec<String>>")]
-    pub(crate) components: Option<Vec<Spanned<String>>>,
+    pub(crate) components: Option<Spanned<Vec<Spanned<String>>>>,
     /// Debian's name of the architecture: `amd64` or `arm64`.
     #[schemars(with = "Option<Architecture>", extend("default" = "amd64"))]
     pub(crate) architecture: Option<Spanned<String>>,
@@ -166,7 +179,7 @@ pub(crate) struct Archive {
     #[schemars(with = "Option<String>")]
     pub(crate) keyring: Option<Spanned<String>>,
     /// An HTTP proxy, such as an apt-cacher-ng: `http://host:3142`.
-    #[schemars(with = "Option<Url>")]
+    #[schemars(with = "Option<Proxy>")]
     pub(crate) proxy: Option<Spanned<String>>,
     /// Archives of others, each with the keys that sign it and nothing else.
     #[serde(default)]
@@ -190,7 +203,7 @@ pub(crate) struct ExtraArchive {
     pub(crate) suites: Option<Vec<Spanned<String>>>,
     /// `main` alone, when left out.
     #[schemars(with = "Option<Vec<String>>")]
-    pub(crate) components: Option<Vec<Spanned<String>>>,
+    pub(crate) components: Option<Spanned<Vec<Spanned<String>>>>,
     /// A file of the project with the public keys that sign it. They sign no other archive, and no other keys sign it.
     #[schemars(with = "String")]
     pub(crate) keyring: Option<Spanned<String>>,
@@ -199,7 +212,7 @@ pub(crate) struct ExtraArchive {
     pub(crate) in_image: Option<bool>,
     /// The architectures on which it is used; all, when left out.
     #[schemars(with = "Option<Vec<Architecture>>")]
-    pub(crate) architectures: Option<Vec<Spanned<String>>>,
+    pub(crate) architectures: Option<Spanned<Vec<Spanned<String>>>>,
 }
 
 /// Which version of some packages is taken.
@@ -216,7 +229,7 @@ pub(crate) struct Pin {
     #[schemars(with = "Option<String>")]
     pub(crate) version: Option<Spanned<String>>,
     /// The higher one is taken: 500 is usual, 100 that of backports; what is below 0 is never taken.
-    #[schemars(with = "i16")]
+    #[schemars(with = "i16", extend("not" = { "const": 0 }))]
     pub(crate) priority: Option<Spanned<i64>>,
 }
 
@@ -240,7 +253,7 @@ pub(crate) struct Slot {
     #[schemars(with = "String")]
     pub(crate) file: Spanned<String>,
     /// Its SHA-256; any file is taken, when left out.
-    #[schemars(with = "Option<String>")]
+    #[schemars(with = "Option<Sha256>")]
     pub(crate) sha256: Option<Spanned<String>>,
     /// Where to get it, and what to do with it: shown when it is missing.
     pub(crate) from: String,
@@ -352,17 +365,17 @@ pub(crate) struct Set {
 pub(crate) struct Provisioner {
     /// Packages and what they depend on: `name` or `name=version`.
     #[schemars(with = "Option<Vec<String>>")]
-    pub(crate) packages: Option<Vec<Spanned<String>>>,
+    pub(crate) packages: Option<Spanned<Vec<Spanned<String>>>>,
     /// With `packages` or `debs`: what must not come along.
     #[serde(default)]
     #[schemars(with = "Vec<String>")]
     pub(crate) exclude: Vec<Spanned<String>>,
     /// Package files, with what they depend on.
     #[schemars(with = "Option<Vec<Deb>>")]
-    pub(crate) debs: Option<Vec<Spanned<Deb>>>,
+    pub(crate) debs: Option<Spanned<Vec<Spanned<Deb>>>>,
     /// Inputs that are not shipped, by their names in `[slot.NAME]`: each becomes a program at that path.
     #[schemars(with = "Option<BTreeMap<String, String>>")]
-    pub(crate) slots: Option<BTreeMap<Spanned<String>, Spanned<String>>>,
+    pub(crate) slots: Option<Spanned<BTreeMap<Spanned<String>, Spanned<String>>>>,
     /// A folder of the project that is laid over the root; everything in it belongs to root.
     #[schemars(with = "Option<String>")]
     pub(crate) files: Option<Spanned<String>>,
@@ -379,7 +392,7 @@ pub(crate) struct Provisioner {
     #[schemars(with = "Option<bool>", extend("default" = false))]
     pub(crate) network: Option<Spanned<bool>>,
     /// With `script`, `host-script` or `ansible`: the seconds after which it is ended, and the build with it; 3600, when left out.
-    #[schemars(with = "Option<u32>")]
+    #[schemars(with = "Option<u32>", range(min = 1, max = 604_800), extend("default" = 3600))]
     pub(crate) timeout: Option<Spanned<i64>>,
     /// With `script` or `host-script`: variables of its environment.
     #[serde(default)]
@@ -391,17 +404,18 @@ pub(crate) struct Provisioner {
     pub(crate) container: Option<Spanned<String>>,
     /// Modules of the kernel, with what they need: names, or paths below the kernel's modules with `*` and `**`.
     #[schemars(with = "Option<Vec<String>>")]
-    pub(crate) modules: Option<Vec<Spanned<String>>>,
+    pub(crate) modules: Option<Spanned<Vec<Spanned<String>>>>,
     /// With `modules`: the folder that gets copies of them; where left out, they lie where modprobe finds them.
     #[schemars(with = "Option<String>")]
     pub(crate) to: Option<Spanned<String>>,
     /// Users to make.
-    pub(crate) users: Option<Vec<User>>,
+    #[schemars(with = "Option<Vec<User>>")]
+    pub(crate) users: Option<Spanned<Vec<User>>>,
     /// Units of systemd.
     pub(crate) systemd: Option<Systemd>,
     /// The architectures on which this step is taken; all, when left out.
     #[schemars(with = "Option<Vec<Architecture>>")]
-    pub(crate) architectures: Option<Vec<Spanned<String>>>,
+    pub(crate) architectures: Option<Spanned<Vec<Spanned<String>>>>,
 }
 
 /// A package file: one of `file`, `url` and `slot`.
@@ -412,10 +426,10 @@ pub(crate) struct Deb {
     #[schemars(with = "Option<String>")]
     pub(crate) file: Option<Spanned<String>>,
     /// Somewhere else, with `sha256`.
-    #[schemars(with = "Option<String>")]
+    #[schemars(with = "Option<Url>")]
     pub(crate) url: Option<Spanned<String>>,
     /// Its SHA-256.
-    #[schemars(with = "Option<String>")]
+    #[schemars(with = "Option<Sha256>")]
     pub(crate) sha256: Option<Spanned<String>>,
     /// One that is not shipped: see `[slot.NAME]`.
     #[schemars(with = "Option<String>")]
@@ -476,7 +490,7 @@ pub(crate) struct User {
     pub(crate) name: Spanned<String>,
     /// Its number; the next free one, when left out.
     #[schemars(with = "Option<u32>", range(min = 1, max = 65533))]
-    pub(crate) uid: Option<Spanned<u32>>,
+    pub(crate) uid: Option<Spanned<i64>>,
     /// A system user: its number is below 1000.
     #[serde(default)]
     pub(crate) system: bool,

@@ -28,7 +28,18 @@ const FORM: &[Row] = &[
     ("mirror = \"\\«d\"", "a backslash begins a character", "write \\\\ for a backslash"),
     ("«suite = \"sid\"", "suite is there already", "write it once"),
     ("[base.base]\n[base.«base]", "is there already", "[[…]]"),
-    ("updates = «yes", "a text stands in quotes", "write \"yes\""),
+    ("updates = «yes", "this is no value", "write true or false"),
+    ("architecture = «amd64", "a text stands in quotes", "write \"amd64\""),
+    (
+        "[base.b]\n[[base.b.provision]]\nscript = \"x.sh\"\ntimeout = «60s",
+        "this is no value",
+        "write a number",
+    ),
+    (
+        "[base.b]\n[[base.b.provision]]\nansible = { playbook = \"site.yml\", extra-vars = { x = «yes } }",
+        "a text stands in quotes",
+        "write \"yes\", or true or false, without quotes, or a number",
+    ),
     ("updates = «\"yes\"", "here is a text, and true or false is wanted", "write true or false"),
     ("mirror = «3", "here is a number, and a text is wanted", "write \"3\""),
     ("components = «\"main\"", "here is a text, and a list is wanted", "write [\"main\"]"),
@@ -47,11 +58,6 @@ const FORM: &[Row] = &[
         "base = «3\n[project]\nname = \"x\"\n[archive]\nsuite = \"sid\"",
         "here is a number, and a table is wanted",
         "write { key = … }",
-    ),
-    (
-        "[base.b]\nprovision = [{ users = [{ name = \"x\", uid = «-1 }] }]",
-        "a number is wanted",
-        "from 0 to 4294967295",
     ),
     ("[vars]\nx = «3", "here is a number", "write a string, or a table of them by architecture"),
     ("[vars]\nx = { amd64 = «3 }", "here is a number, and a text is wanted", "write \"3\""),
@@ -74,7 +80,18 @@ const ARCHIVES: &[Row] = &[
     ("architecture = «\"riscv64\"", "architecture cannot be", "write one of: amd64, arm64"),
     ("mirror = «'ftp://m/debian'", "is not an http:// or https:// URL", "http://host/path"),
     ("proxy = «'https://cache:3142'", "spoken to by https:// cannot", "http://host:3142"),
-    ("proxy = «'http://me:it@cache:3142'", "wants a login cannot", "http://host:3142"),
+    ("proxy = «'http://me:it@cache:3142'", "the proxy holds a login", "http://host/path"),
+    ("mirror = «'http://me:it@m/debian'", "the mirror holds a login", "http://host/path"),
+    ("mirror = «'http:///debian'", "is not an http:// or https:// URL", "http://host/path"),
+    ("mirror = «'http://:80/debian'", "is not an http:// or https:// URL", "http://host/path"),
+    (
+        "mirror = «'http://${login}@m/debian'\n[vars]\nlogin = \"me:it\"",
+        "the mirror holds a login",
+        "http://host/path",
+    ),
+    ("mirror = «\"http://m/\\u0000\"", "no text can hold the character NUL", "leave \\u0000 out"),
+    ("components = «[]", "`components` names nothing", "leave it out"),
+    ("components = [\"main\", «\"main\"]", "\"main\" is named twice", "leave one of them out"),
     ("proxy = «\"cache:3142\"", "proxy \"cache:3142\" is not", "http://host/path"),
     ("components = [\"main\", «\"non free\"]", "the name of a component", "lower-case"),
     ("keyring = «'keys/none.asc'", "there is no file \"keys/none.asc\"", "make "),
@@ -92,6 +109,8 @@ const ARCHIVES: &[Row] = &[
     ("[vars]\n«\"a b\" = \"x\"", "cannot be the name of a variable", "write letters"),
     ("[vars]\n«arch = \"x\"", "cannot be the name of a variable", "taken"),
     ("[vars]\nx = { «amd46 = \"x\" }", "architecture cannot be \"amd46\"", "write \"amd64\""),
+    ("[vars]\nx = «\"http://m/${arch}\"", "takes in no variable", "write the text itself"),
+    ("[vars]\nx = { amd64 = \"a\", arm64 = «\"${y}\" }", "takes in no variable", "the text itself"),
     ("mirror = «\"http://m/$x\"", "a dollar sign begins a variable", "write ${name}, or $$"),
     ("mirror = «\"http://m/${arhc}\"", "there is no variable \"arhc\"", "write ${arch}"),
     ("mirror = «\"http://m/${where}\"", "there is no variable \"where\"", "set it in [vars]"),
@@ -146,6 +165,31 @@ const ARCHIVES: &[Row] = &[
         "[archive.extra.x]\nmirror = \"http://m\"\nsuites = [\"a\"]\nkeyring = \"keys/some.asc\"\narchitectures = [«\"i386\"]",
         "architecture cannot be \"i386\"",
         "write one of",
+    ),
+    (
+        "[archive.extra.x]\nmirror = \"http://m\"\nsuites = [\"a\"]\nkeyring = \"keys/some.asc\"\narchitectures = «[]",
+        "`architectures` names nothing",
+        "leave it out",
+    ),
+    (
+        "[archive.extra.x]\nmirror = «\"http://me@m\"\nsuites = [\"a\"]\nkeyring = \"keys/some.asc\"",
+        "the mirror holds a login",
+        "http://host/path",
+    ),
+    (
+        "[archive.extra.x]\nmirror = \"http://m\"\nsuites = [\"a\"]\nkeyring = \"keys/some.asc\"\ncomponents = «[]",
+        "`components` names nothing",
+        "leave it out",
+    ),
+    (
+        "[archive.extra.x]\nmirror = \"http://m\"\nsuites = [\"a\", «\"a\"]\nkeyring = \"keys/some.asc\"",
+        "\"a\" is named twice",
+        "leave one of them out",
+    ),
+    (
+        "[archive.extra.x]\nmirror = \"http://m\"\nsuites = [\"a\"]\ncomponents = [\"b\", «\"b\"]\nkeyring = \"keys/some.asc\"",
+        "\"b\" is named twice",
+        "leave one of them out",
     ),
     ("«[[archive.pin]]\npriority = 1", "has no `packages`", "write packages = "),
     (
@@ -206,6 +250,12 @@ const IMAGES: &[Row] = &[
     ),
     ("[modules.a]\ninclude = [«\"/lib\"]", "names no module", "write a module's name"),
     ("[modules.a]\ninclude = [«\"net*\"]", "names no module", "write a module's name"),
+    ("[initrd.a]\nmodules = [«\"!loop\", \"!x\"]", "could take away from", "without \"!\""),
+    (
+        "[modules.a]\ninclude = []\n[modules.default]\nextends = \"a\"\ninclude = [«\"!loop\"]",
+        "could take away from",
+        "without \"!\"",
+    ),
     (
         "[initrd.a]\nmodules = [\"loop\", «\"kernel/../x\"]",
         "names no module",
@@ -258,6 +308,13 @@ const STEPS: &[Row] = &[
         "architecture cannot be \"x86\"",
         "write one of",
     ),
+    ("architectures = «[]\nscript = \"x.sh\"", "`architectures` names nothing", "leave it out"),
+    ("packages = «[]", "`packages` names nothing", "leave it out"),
+    ("debs = «[]", "`debs` names nothing", "leave it out"),
+    ("slots = «{}", "`slots` names nothing", "leave it out"),
+    ("users = «[]", "`users` names nothing", "leave it out"),
+    ("modules = «[]", "`modules` names nothing", "leave it out"),
+    ("modules = [«\"!loop\"]", "could take away from", "without \"!\""),
     ("packages = [«\"a b\"]", "is not the name of a package", "write \"name\""),
     ("packages = [\"vim\"]\nexclude = [«\"N\"]", "is not the name of a package", "write \"name\""),
     ("debs = [{ file = «\"none.deb\" }]", "there is no file \"none.deb\"", "make "),
@@ -271,10 +328,25 @@ const STEPS: &[Row] = &[
         "the package file \"ftp://x\" is not",
         "http://",
     ),
+    (
+        "debs = [{ url = «\"https://me:it@x/y.deb\", sha256 = \"@SHA@\" }]",
+        "the package file holds a login",
+        "http://host/path",
+    ),
     ("debs = [{ url = «\"http://x/y.deb\" }]", "needs its digest", "write sha256 = "),
     ("debs = [{ url = \"http://x/y.deb\", sha256 = «\"1\" }]", "is not a SHA-256", "sha256sum"),
     ("debs = [{ slot = «\"tool\" }]", "there is no slot \"tool\"", "write [slot.tool]"),
     ("slots = { «tool = \"/opt/tool\" }", "there is no slot \"tool\"", "write [slot.tool]"),
+    (
+        "slots = { a = \"/opt/x\", b = «\"/opt//x\" }\n[slot.a]\nfile = \"a\"\nfrom = \"a\"\n[slot.b]\nfile = \"b\"\nfrom = \"b\"",
+        "the slot \"a\" goes to the same path",
+        "a path of its own",
+    ),
+    (
+        "slots = { a = «\"/opt/\\u0000\" }\n[slot.a]\nfile = \"a\"\nfrom = \"a\"",
+        "no text can hold the character NUL",
+        "leave \\u0000 out",
+    ),
     ("files = «\"trees\"", "there is no folder \"trees\"", "make "),
     ("script = «'y.sh' # not \"y.sh\"", "there is no file \"y.sh\"", "make "),
     (
@@ -283,11 +355,15 @@ const STEPS: &[Row] = &[
         "no digit first",
     ),
     ("host-script = «'x.sh'", "\"x.sh\" may not be executed", "chmod +x "),
+    ("script = \"x.sh\"\nenv = { A = «\"a\\u0000b\" }", "the character NUL", "leave \\u0000 out"),
+    ("modules = [\"loop\"]\nto = «\"/o\\u0000\"", "the character NUL", "leave \\u0000 out"),
     ("container = «\"debian\"", "is no container image", "registry.example.com"),
     ("container = «\"oci:none:x\"", "there is no folder \"none\"", "make "),
     ("modules = [\"loop\"]\nto = «\"opt\"", "is not a path in the image", "\"/opt/drivers\""),
     ("users = [{ name = «\"1st\" }]", "the name of a user", "a letter or '_' first"),
     ("users = [{ name = \"a\", uid = «0 }]", "is not a number for a user", "from 1 to 65533"),
+    ("users = [{ name = \"a\", uid = «-1 }]", "is not a number for a user", "from 1 to 65533"),
+    ("users = [{ name = \"a\", uid = «65534 }]", "is not a number for a user", "from 1 to 65533"),
     ("users = [{ name = \"a\", shell = «\"sh\" }]", "is not a login shell", "full path"),
     (
         "users = [{ name = \"a\" }]\n[[base.b.provision]]\nusers = [{ name = «\"a\" }]",
@@ -330,6 +406,11 @@ const STEPS: &[Row] = &[
         "cannot be the name of a variable",
         "no digit first",
     ),
+    (
+        "ansible = { playbook = \"site.yml\", extra-vars = { x = «[1.5, nan] } }",
+        "NaN is no value of a variable",
+        "write a number",
+    ),
     ("files = \"tree\"\nexclude = [«\"vim\"]", "nothing can be excluded", "with `packages`"),
     ("files = \"tree\"\nenv = { «A = \"\" }", "has an environment", "with `script`"),
     ("files = \"tree\"\nto = «\"/opt\"", "copies nothing to a folder", "with `modules`"),
@@ -340,7 +421,6 @@ const STEPS: &[Row] = &[
 const WHOLE_STEPS: &[Row] = &[
     ("", "this one names 0", "write one of `packages`"),
     ("files = \"tree\"\nscript = \"x.sh\"", "this one names 2", "write one of `packages`"),
-    ("modules = []", "names no modules", "write modules = "),
     ("ansible = {}", "runs one role or one playbook", "write ansible = { role = "),
 ];
 
@@ -385,6 +465,29 @@ fn mistakes(text: &str) -> Vec<Diagnostic> {
         Err(Error::Invalid(found)) => found,
         Err(other) => panic!("{other}"),
     }
+}
+
+/// The recipe with what the remedy quotes, in the place of what the mistake is about; none where it quotes nothing that could stand
+/// there.
+fn remedied(text: &str, mistake: &Diagnostic) -> Option<String> {
+    let said = mistake.help.as_ref()?.strip_prefix("write ")?;
+    let upto = |open: &str, close: &str| {
+        let inner = said.strip_prefix(open)?;
+        Some(&said[..open.len() + inner.find(close)? + close.len()])
+    };
+    let key = upto("`", "`").filter(|key| *key == said).map(|key| key.trim_matches('`'));
+    let key = key.filter(|key| key.chars().all(|c| c.is_ascii_lowercase()));
+    let truth = said.starts_with("true or").then_some("true");
+    let remedy = upto("\"", "\"").or(upto("[\"", "\"]")).or(key).or(truth)?;
+    if remedy.contains('…') {
+        return None;
+    }
+    let (line, column) = mistake.position?;
+    let width = mistake.snippet.as_ref()?.1;
+    let start: usize = text.split_inclusive('\n').take(line - 1).map(str::len).sum();
+    let characters: Vec<usize> = text[start..].char_indices().map(|(at, _)| start + at).collect();
+    let (from, to) = (characters[column - 1], characters[column - 1 + width]);
+    Some(format!("{}{remedy}{}", &text[..from], &text[to..]))
 }
 
 #[test]
@@ -434,16 +537,29 @@ fn every_mistake_is_told_with_its_place_and_its_remedy() {
         .chain(with("[base.b]\n«[[base.b.provision]]\n", WHOLE_STEPS))
         .chain(with("[serve]\n", SERVE));
     let mut wrong = Vec::new();
+    let mut tried = 0;
     for (before, (text, message, help)) in rows {
         let head = if text.contains("[project]") { "" } else { HEAD };
         let text = format!("{head}{before}{text}\n").replace("@SHA@", &digest);
         let at = text.find('«').unwrap_or_else(|| panic!("no place in {text}"));
         let line = text[..at].matches('\n').count() + 1;
         let column = at - text[..at].rfind('\n').map_or(0, |end| end + 1) + 1;
-        let found = mistakes(&text.replace('«', ""));
+        let written = text.replace('«', "");
+        let found = mistakes(&written);
         let fine = matches!(&found[..], [one] if one.position == Some((line, column))
             && one.message.contains(message)
             && one.help.as_ref().is_some_and(|said| said.contains(help)));
+        if let [mistake] = &found[..]
+            && let Some(better) = remedied(&written, mistake)
+        {
+            tried += 1;
+            let same = |one: &Diagnostic| {
+                one.position == mistake.position && one.message == mistake.message
+            };
+            if let Some(still) = mistakes(&better).iter().find(|one| same(one)) {
+                wrong.push(format!("{better}\nis the remedy of that, and still: {still}"));
+            }
+        }
         if !fine {
             let said: Vec<String> = found.iter().map(ToString::to_string).collect();
             wrong.push(format!(
@@ -452,5 +568,6 @@ fn every_mistake_is_told_with_its_place_and_its_remedy() {
             ));
         }
     }
+    assert!(tried > 20, "only {tried} remedies could be tried");
     assert!(wrong.is_empty(), "{} of them:\n{}", wrong.len(), wrong.join("\n----\n"));
 }

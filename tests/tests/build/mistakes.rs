@@ -183,6 +183,13 @@ const ROWS: &[Row] = &[
         &["build", "initrd/default"],
         &["no module of the kernel", "help: write names"],
     ),
+    // What only takes away is no comfort.
+    (
+        "\"kernel/drivers/net/**\"",
+        "«\"no-such\", \"!kernel/**\"",
+        &["build", "initrd/default"],
+        &["no module of the kernel", "matches no-such\n", "help: write names"],
+    ),
     // What is served.
     (
         END,

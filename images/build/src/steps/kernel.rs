@@ -249,7 +249,7 @@ fn made(context: &Context<'_>) -> Made {
 }
 
 /// What is said of `patterns` that matched nothing. One may well do so in one kernel and match something in the next; it is no
-/// error, and no secret. When none of several matches anything, it is one.
+/// error, and no secret. When of those that take something none does, it is one.
 fn unmatched(
     context: &Context<'_>,
     target: &Target,
@@ -259,12 +259,14 @@ fn unmatched(
 ) -> Result<(), Error> {
     let idle = || patterns.iter().filter(|pattern| unmatched.contains(pattern));
     let version = kernel.kernel().version();
-    if let (Some(first), true) = (idle().next(), idle().count() == patterns.len()) {
+    let taking: Vec<_> = patterns.iter().filter(|pattern| !pattern.starts_with('!')).collect();
+    let none = taking.iter().all(|pattern| unmatched.contains(pattern));
+    if let (Some(first), true) = (taking.first(), none) {
         return Err(Error::told(
             format!(
                 "{}no module of the kernel {version} matches {}",
                 context.recipe.at(first.place),
-                patterns.join(", ")
+                taking.iter().map(|pattern| pattern.as_str()).collect::<Vec<_>>().join(", ")
             ),
             "write names, or paths below the kernel's modules: \"kernel/drivers/char/ipmi/**\"",
         ));

@@ -69,13 +69,8 @@ impl Check<'_> {
         }
         let mut extra_vars = std::collections::BTreeMap::new();
         for (name, value) in &given.extra_vars {
-            let fine = name.as_ref().starts_with(|c: char| c.is_ascii_alphabetic() || c == '_')
-                && name.as_ref().chars().all(|c| c.is_ascii_alphanumeric() || c == '_');
-            if !fine {
-                let message = format!("\"{}\" cannot be the name of a variable", name.as_ref());
-                self.wrong(name.span(), message, "write letters, digits and '_', no digit first");
-            }
-            extra_vars.insert(name.as_ref().clone(), self.value(value.as_ref(), &value.span()));
+            let name = self.variable_name(name);
+            extra_vars.insert(name, self.value(value.as_ref(), &value.span()));
         }
         Some(Ansible { play, vars, extra_vars, reads: outermost(reads), network, timeout })
     }
@@ -147,7 +142,14 @@ impl Check<'_> {
                 Value::Object(table.iter().map(entry).collect())
             }
             toml::Value::Integer(number) => Value::from(*number),
-            toml::Value::Float(number) => Value::from(*number),
+            toml::Value::Float(number) => {
+                // Ansible is told in JSON, which has neither.
+                if !number.is_finite() {
+                    let message = format!("{number} is no value of a variable");
+                    self.wrong(span.clone(), message, "write a number, or a text in quotes");
+                }
+                Value::from(*number)
+            }
             toml::Value::Boolean(truth) => Value::Bool(*truth),
             toml::Value::Datetime(time) => Value::String(time.to_string()),
         }

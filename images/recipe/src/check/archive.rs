@@ -64,7 +64,13 @@ impl Check<'_> {
                 .map(|one| self.name("a suite", one))
                 .collect(),
             components: match &archive.components {
-                Some(given) => given.iter().map(|one| self.name("a component", one)).collect(),
+                Some(given) => {
+                    let given = self.filled("components", given);
+                    let names: Vec<_> =
+                        given.iter().map(|one| self.name("a component", one)).collect();
+                    self.once(given, &names);
+                    names
+                }
                 // They go with the suite.
                 None => {
                     let component = |name: &str| suite.clone().map(|_| name.to_owned());
@@ -91,20 +97,13 @@ impl Check<'_> {
     /// A proxy, which is spoken to without TLS and without a login.
     fn proxy(&mut self, given: &Spanned<String>) -> Placed<String> {
         let proxy = self.url("proxy", given);
-        let (message, help) = if proxy.starts_with("https://") {
-            (
-                "a proxy that is spoken to by https:// cannot be used",
+        if proxy.starts_with("https://") {
+            self.wrong(
+                given.span(),
+                "a proxy that is spoken to by https:// cannot be used".to_owned(),
                 "write it as http://host:3142; what comes from https:// addresses stays encrypted through it",
-            )
-        } else if proxy.contains('@') {
-            (
-                "a proxy that wants a login cannot be used",
-                "write it as http://host:3142, and have it let this host through without a login",
-            )
-        } else {
-            return proxy;
-        };
-        self.wrong(given.span(), message.to_owned(), help);
+            );
+        }
         proxy
     }
 

@@ -43,7 +43,8 @@ impl Check<'_> {
                 );
             }
             let only: Option<Vec<&str>> = extra.architectures.as_ref().map(|all| {
-                all.iter().map(|one| self.choice("architecture", one, &ARCHITECTURES)).collect()
+                let all = self.filled("architectures", all).iter();
+                all.map(|one| self.choice("architecture", one, &ARCHITECTURES)).collect()
             });
             if only.is_some_and(|only| !only.contains(&main.architecture.as_str())) {
                 continue;
@@ -88,7 +89,7 @@ impl Check<'_> {
         let flat = suites.iter().any(|suite| suite.as_ref().ends_with('/'));
         let components = match &given.components {
             Some(components) if flat => {
-                if let [first, ..] = &components[..] {
+                if let [first, ..] = &components.as_ref()[..] {
                     self.wrong(
                         first.span(),
                         "a suite that ends with \"/\" has no components".to_owned(),
@@ -97,15 +98,22 @@ impl Check<'_> {
                 }
                 Vec::new()
             }
-            Some(given) => given.iter().map(|one| self.component(one)).collect(),
+            Some(given) => {
+                let given = self.filled("components", given);
+                let names: Vec<_> = given.iter().map(|one| self.component(one)).collect();
+                self.once(given, &names);
+                names
+            }
             None if flat => Vec::new(),
             // It goes with the suite.
             None => vec![Placed { value: "main".to_owned(), place: self.place(suites[0].span()) }],
         };
+        let named: Vec<_> = suites.iter().map(|suite| self.extra_suite(suite, flat)).collect();
+        self.once(suites, &named);
         Some(ExtraArchive {
             name: checked,
             mirror: self.url("mirror", mirror),
-            suites: suites.iter().map(|suite| self.extra_suite(suite, flat)).collect(),
+            suites: named,
             components,
             keyring: self.file(keyring, false),
             in_image: given.in_image.unwrap_or(true),

@@ -34,13 +34,13 @@ impl Check<'_> {
         let mut modules = BTreeMap::new();
         for name in manifest.modules.keys() {
             let line = self.line(name, &manifest.modules, "modules", |one| one.extends.as_ref());
-            let include = line.iter().flat_map(|one| self.patterns(&one.include)).collect();
+            let include = self.patterns(&line.iter().map(|one| &one.include).collect::<Vec<_>>());
             modules.insert(self.name("a module layer", name).value, Modules { include });
         }
         let mut initrds = BTreeMap::new();
         for name in manifest.initrd.keys() {
             let line = self.line(name, &manifest.initrd, "initrd", |one| one.extends.as_ref());
-            let modules = line.iter().flat_map(|one| self.patterns(&one.modules)).collect();
+            let modules = self.patterns(&line.iter().map(|one| &one.modules).collect::<Vec<_>>());
             initrds.insert(self.name("an initrd", name).value, Initrd { modules });
         }
         let mut bases = BTreeMap::new();
@@ -308,7 +308,8 @@ impl Check<'_> {
         (base, on_top)
     }
 
-    pub(super) fn patterns(&mut self, given: &[Spanned<String>]) -> Vec<Placed<String>> {
+    /// Patterns of modules, of several tables that add up.
+    pub(super) fn patterns(&mut self, given: &[&Vec<Spanned<String>>]) -> Vec<Placed<String>> {
         let pattern = |check: &mut Self, one: &Spanned<String>| {
             let text = check.text(one);
             if !is_pattern(text.strip_prefix('!').unwrap_or(&text)) {
@@ -320,7 +321,18 @@ impl Check<'_> {
             }
             text
         };
-        given.iter().map(|one| pattern(self, one)).collect()
+        let given = || given.iter().copied().flatten();
+        let patterns: Vec<_> = given().map(|one| pattern(self, one)).collect();
+        if let (Some(first), true) =
+            (given().next(), patterns.iter().all(|one| one.starts_with('!')))
+        {
+            self.wrong(
+                first.span(),
+                "there is nothing that these patterns could take away from".to_owned(),
+                "write what is wanted before them, without \"!\"",
+            );
+        }
+        patterns
     }
 
     fn globs(&mut self, given: &[Spanned<String>]) -> Vec<String> {

@@ -22,6 +22,9 @@ const TIMEOUT: u32 = 3600;
 /// Those that it may give: up to a week.
 const SECONDS: std::ops::RangeInclusive<u32> = 1..=604_800;
 
+/// The numbers that a user may have.
+const UIDS: std::ops::RangeInclusive<u32> = 1..=65533;
+
 impl Check<'_> {
     /// An image's steps that are taken on this architecture.
     pub(super) fn provision<'m>(
@@ -34,7 +37,8 @@ impl Check<'_> {
         let mut users = Vec::new();
         for step in steps {
             let only: Option<Vec<&str>> = step.as_ref().architectures.as_ref().map(|all| {
-                all.iter().map(|one| self.choice("architecture", one, &ARCHITECTURES)).collect()
+                let all = self.filled("architectures", all).iter();
+                all.map(|one| self.choice("architecture", one, &ARCHITECTURES)).collect()
             });
             // What is left out here may be wrong elsewhere: that is for whoever builds there to hear.
             if only.is_none_or(|only| only.contains(&arch.as_str())) {
@@ -55,16 +59,19 @@ impl Check<'_> {
         let (mut excludes, mut takes_env) = (false, false);
         let (mut takes_to, mut networks, mut runs) = (false, false, false);
         if let Some(packages) = &given.packages {
-            let names = packages.iter().map(|one| self.package(one)).collect();
+            let packages = self.filled("packages", packages).iter();
+            let names = packages.map(|one| self.package(one)).collect();
             kinds.push(Provisioner::Packages { names, exclude: self.excluded(given) });
             excludes = true;
         }
         if let Some(debs) = &given.debs {
-            let debs = debs.iter().filter_map(|deb| self.deb(deb, slots)).collect();
+            let debs = self.filled("debs", debs).iter();
+            let debs = debs.filter_map(|deb| self.deb(deb, slots)).collect();
             kinds.push(Provisioner::Debs { debs, exclude: self.excluded(given) });
             excludes = true;
         }
         if let Some(taken) = &given.slots {
+            let taken = self.filled("slots", taken);
             kinds.push(Provisioner::Slots(self.slot_files(taken, slots)));
         }
         if let Some(files) = &given.files {
@@ -85,21 +92,14 @@ impl Check<'_> {
         }
         if let Some(modules) = &given.modules {
             let to = given.to.as_ref().and_then(|to| self.in_image(to, "/opt/drivers"));
-            kinds.push(Provisioner::Modules { include: self.patterns(modules), to });
+            let modules = self.filled("modules", modules);
+            let include = self.patterns(&[modules]);
+            kinds.push(Provisioner::Modules { include, to });
             takes_to = true;
-            if modules.is_empty() {
-                let message = "this step names no modules".to_owned();
-                self.wrong(
-                    step.span(),
-                    message,
-                    "write modules = [\"kernel/drivers/char/ipmi/**\"]",
-                );
-            }
         }
         if let Some(users) = &given.users {
-            kinds.push(Provisioner::Users(
-                users.iter().map(|user| self.user(user, known)).collect(),
-            ));
+            let users = self.filled("users", users).iter();
+            kinds.push(Provisioner::Users(users.map(|user| self.user(user, known)).collect()));
         }
         if let Some(systemd) = &given.systemd {
             kinds.push(Provisioner::Systemd(self.systemd(systemd)));
@@ -180,7 +180,7 @@ impl Check<'_> {
                 Some(self.file(file, false).map(Deb::File))
             }
             (None, Some(url), None) => {
-                let checked = self.url("the package file", url);
+                let checked = self.url("package file", url);
                 let Some(sha256) = &deb.sha256 else {
                     let message = "a package file from elsewhere needs its digest".to_owned();
                     self.wrong(url.span(), message, "write sha256 = \"…\" beside it");
@@ -220,8 +220,8 @@ impl Check<'_> {
         let overlays = manifest.overlay.values().flat_map(|overlay| &overlay.provision);
         let mut used = BTreeSet::new();
         for step in bases.chain(overlays).map(Spanned::get_ref) {
-            used.extend(step.slots.iter().flat_map(|slots| slots.keys()));
-            let debs = step.debs.iter().flatten();
+            used.extend(step.slots.iter().flat_map(|slots| slots.get_ref().keys()));
+            let debs = step.debs.iter().flat_map(Spanned::get_ref);
             used.extend(debs.filter_map(|deb| deb.get_ref().slot.as_ref()));
         }
         let unused = manifest.slot.keys().filter(|name| !used.contains(name));
@@ -244,9 +244,12 @@ impl Check<'_> {
         let mut files = BTreeMap::new();
         for (slot, to) in taken {
             self.known_slot(slot, slots);
-            if let Some(path) = self.in_image(to, "/opt/vendor/tool") {
-                files.insert(slot.as_ref().clone(), path);
+            let Some(path) = self.in_image(to, "/opt/vendor/tool") else { continue };
+            if let Some((other, _)) = files.iter().find(|(_, there)| **there == path) {
+                let message = format!("the slot \"{other}\" goes to the same path");
+                self.wrong(to.span(), message, "give each a path of its own");
             }
+            files.insert(slot.as_ref().clone(), path);
         }
         files
     }
@@ -290,13 +293,7 @@ impl Check<'_> {
     fn script(&mut self, path: &Spanned<String>, given: &manifest::Provisioner) -> Script {
         let mut env = BTreeMap::new();
         for (name, value) in &given.env {
-            let fine = name.as_ref().starts_with(|c: char| c.is_ascii_alphabetic() || c == '_')
-                && name.as_ref().chars().all(|c| c.is_ascii_alphanumeric() || c == '_');
-            if !fine {
-                let message = format!("\"{}\" cannot be the name of a variable", name.as_ref());
-                self.wrong(name.span(), message, "write letters, digits and '_', no digit first");
-            }
-            env.insert(name.as_ref().clone(), self.text(value).value);
+            env.insert(self.variable_name(name), self.text(value).value);
         }
         let timeout = self.timeout(given);
         Script { path: self.file(path, false), env, network: network(given), timeout }
@@ -357,15 +354,21 @@ impl Check<'_> {
             }
             self.said(shell)
         });
-        if let Some(uid) =
-            user.uid.as_ref().filter(|uid| *uid.as_ref() == 0 || *uid.as_ref() >= 65534)
-        {
-            let message = format!("{} is not a number for a user", uid.as_ref());
-            self.wrong(uid.span(), message, "write one from 1 to 65533 (Debian Policy 9.2.2)");
-        }
+        let uid = user.uid.as_ref().and_then(|given| {
+            let number = u32::try_from(*given.as_ref()).ok().filter(|uid| UIDS.contains(uid));
+            if number.is_none() {
+                let message = format!("{} is not a number for a user", given.as_ref());
+                self.wrong(
+                    given.span(),
+                    message,
+                    "write one from 1 to 65533 (Debian Policy 9.2.2)",
+                );
+            }
+            number.map(|value| self.said(given).map(|_| value))
+        });
         User {
             name: self.account("a user", &user.name),
-            uid: user.uid.as_ref().map(|uid| self.said(uid)),
+            uid,
             system: user.system,
             shell,
             groups: user.groups.iter().map(|group| self.account("a group", group)).collect(),

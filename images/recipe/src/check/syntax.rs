@@ -1,8 +1,10 @@
 //! What TOML and serde complain of: said in words of recipes, with what to write.
 
+use std::ops::Range;
 use std::path::Path;
 
 use crate::diagnostic::Diagnostic;
+use crate::manifest::Manifest;
 use crate::near::near;
 
 /// Their complaint about the recipe `text`.
@@ -23,6 +25,8 @@ pub(super) fn syntax(text: &str, path: &Path, error: &toml::de::Error) -> Diagno
         wrong_type(found, expected, written)
     } else if what.starts_with("invalid length") {
         wrong_type("sequence", expected, None)
+    } else if is_bare(what) {
+        bare_word(text, error.span(), written)
     } else {
         no_toml(what, expected, written)
     };
@@ -88,7 +92,6 @@ fn wrong_type(found: &str, expected: &str, written: Option<&str>) -> (String, St
             ("a list of tables", "write its header with two brackets: [[…]]".to_owned())
         }
         "a sequence" => ("a list", or("[…]", |text| format!("[{text}]"))),
-        "u32" => ("a number", format!("write a whole number from 0 to {}", u32::MAX)),
         "i64" => ("a number", "write a whole number".to_owned()),
         _ if found == "sequence" => {
             ("one table", "write its header with one bracket, […], or { key = … }".to_owned())
@@ -99,6 +102,47 @@ fn wrong_type(found: &str, expected: &str, written: Option<&str>) -> (String, St
         other => (other, format!("write {other}")),
     };
     (format!("here is {kind}, and {wanted} is wanted"), help)
+}
+
+/// Is a word without quotes what they complain of?
+fn is_bare(what: &str) -> bool {
+    let complaints = [
+        "string values must be quoted",
+        "invalid boolean",
+        "invalid integer",
+        "invalid float",
+        "invalid date-time",
+    ];
+    complaints.iter().any(|complaint| what.starts_with(complaint))
+}
+
+/// A word without quotes at `span`: what its key wants is what is no mistake there.
+fn bare_word(text: &str, span: Option<Range<usize>>, written: Option<&str>) -> (String, String) {
+    let fits = |value: &str| {
+        let Some(span) = span.clone() else { return true };
+        let (Some(before), Some(after)) = (text.get(..span.start), text.get(span.end..)) else {
+            return true;
+        };
+        let tried = format!("{before}{value}{after}");
+        let error = toml::from_str::<Manifest>(&tried).err().and_then(|error| error.span());
+        error.is_none_or(|error| error.start != span.start)
+    };
+    let quoted = written.filter(|text| !text.contains('"'));
+    let quoted = quoted.map_or_else(|| "\"…\"".to_owned(), |text| format!("\"{text}\""));
+    let forms = [
+        ("\"\"", quoted.as_str()),
+        ("true", "true or false, without quotes"),
+        ("1", "a number, in digits alone"),
+    ];
+    let fitting: Vec<&str> =
+        forms.iter().filter(|(value, _)| fits(value)).map(|(_, form)| *form).collect();
+    let message = if fitting.first() == Some(&quoted.as_str()) {
+        "a text stands in quotes"
+    } else {
+        "this is no value"
+    };
+    let form = if fitting.is_empty() { quoted } else { fitting.join(", or ") };
+    (message.to_owned(), format!("write {form}"))
 }
 
 /// What is not TOML.
@@ -112,13 +156,6 @@ fn no_toml(what: &str, expected: &str, written: Option<&str>) -> (String, String
     if begins(&["cannot extend"]) {
         let help = "write all of it in one place: a table with a header, or { key = … }";
         return (what.to_owned(), help.to_owned());
-    }
-    let number = ["invalid integer", "invalid float", "invalid date-time"];
-    if begins(&["string values must be quoted", "invalid boolean"]) || begins(&number) {
-        let help = written.filter(|text| !text.contains('"'));
-        let help =
-            help.map_or_else(|| "write \"…\"".to_owned(), |text| format!("write \"{text}\""));
-        return ("a text stands in quotes".to_owned(), help);
     }
     if begins(&["missing escaped value"]) || expected.contains("`\\`") {
         let help = "write \\\\ for a backslash, or the text in single quotes: 'C:\\x'";

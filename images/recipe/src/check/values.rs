@@ -1,5 +1,6 @@
 //! One value at a time.
 
+use std::ops::Range;
 use std::path::{Component, Path, PathBuf};
 use std::str::FromStr;
 
@@ -26,10 +27,14 @@ impl Check<'_> {
                 continue;
             }
             let text = match value.as_ref() {
-                Var::Text(text) => Some((text, value.span())),
+                Var::Text(text) => {
+                    self.plain(text, value.span());
+                    Some((text, value.span()))
+                }
                 Var::ByArchitecture(texts) => {
-                    for name in texts.keys() {
+                    for (name, text) in texts {
                         self.choice("architecture", name, &ARCHITECTURES);
+                        self.plain(text.as_ref(), text.span());
                     }
                     texts.get(architecture).map(|text| (text.as_ref(), text.span()))
                 }
@@ -45,6 +50,17 @@ impl Check<'_> {
                     self.vars.remove(&name);
                 }
             }
+        }
+    }
+
+    /// Variables stand in no order: none takes in another one.
+    fn plain(&mut self, text: &str, span: Range<usize>) {
+        if text.contains("${") {
+            self.wrong(
+                span,
+                "a variable's value takes in no variable".to_owned(),
+                "write the text itself, or { amd64 = \"…\", arm64 = \"…\" }",
+            );
         }
     }
 
@@ -79,6 +95,13 @@ impl Check<'_> {
             }
         }
         text.push_str(rest);
+        if text.contains('\0') {
+            self.wrong(
+                given.span(),
+                "no text can hold the character NUL".to_owned(),
+                "leave \\u0000 out",
+            );
+        }
         match variable {
             Some(place) => self.taken.insert(given.span().start, place),
             None => self.taken.remove(&given.span().start),
@@ -208,15 +231,59 @@ impl Check<'_> {
 
     pub(super) fn url(&mut self, what: &str, given: &Spanned<String>) -> Placed<String> {
         let text = self.text(given).map(|text| text.trim_end_matches('/').to_owned());
-        let host = text.strip_prefix("http://").or_else(|| text.strip_prefix("https://"));
-        if host.is_none_or(|host| host.is_empty() || text.contains(char::is_whitespace)) {
+        let rest = text.strip_prefix("http://").or_else(|| text.strip_prefix("https://"));
+        let authority = rest.and_then(|rest| rest.split(['/', '?', '#']).next());
+        if authority.is_some_and(|authority| authority.contains('@')) {
             self.wrong(
                 given.span(),
-                format!("{what} \"{text}\" is not an http:// or https:// URL"),
+                format!("the address of the {what} holds a login"),
+                "write it as http://host/path, and have it let this host in without a login: images and locks, which are no secret, repeat what stands here",
+            );
+        } else if !authority.is_some_and(is_host_of_address) || text.contains(char::is_whitespace) {
+            self.wrong(
+                given.span(),
+                format!("the {what} \"{text}\" is not an http:// or https:// URL"),
                 "write it as http://host/path",
             );
         }
         text
+    }
+
+    /// The name of a variable, of an environment or of Ansible's.
+    pub(super) fn variable_name(&mut self, given: &Spanned<String>) -> String {
+        let name = given.as_ref();
+        let fine = name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_')
+            && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_');
+        if !fine {
+            let message = format!("\"{name}\" cannot be the name of a variable");
+            self.wrong(given.span(), message, "write letters, digits and '_', no digit first");
+        }
+        name.clone()
+    }
+
+    /// A list or table that means something only where something is in it.
+    pub(super) fn filled<'g, T>(&mut self, key: &str, given: &'g Spanned<T>) -> &'g T
+    where
+        &'g T: IntoIterator,
+    {
+        if given.as_ref().into_iter().next().is_none() {
+            self.wrong(
+                given.span(),
+                format!("`{key}` names nothing"),
+                "write what it names, or leave it out",
+            );
+        }
+        given.as_ref()
+    }
+
+    /// What one list names, each once.
+    pub(super) fn once(&mut self, given: &[Spanned<String>], meant: &[Placed<String>]) {
+        for (at, (given, one)) in given.iter().zip(meant).enumerate() {
+            if meant[..at].contains(one) {
+                let message = format!("\"{one}\" is named twice");
+                self.wrong(given.span(), message, "leave one of them out");
+            }
+        }
     }
 
     pub(super) fn digest(&mut self, given: &Spanned<String>) -> Option<Placed<Digest>> {
@@ -248,6 +315,15 @@ impl Check<'_> {
     pub(super) fn said<T: Clone>(&self, given: &Spanned<T>) -> Placed<T> {
         Placed { value: given.as_ref().clone(), place: self.place(given.span()) }
     }
+}
+
+/// A host, or host and port; not the beginning of a login that goes on after a slash.
+fn is_host_of_address(text: &str) -> bool {
+    let (host, port) = match text.rsplit_once(':') {
+        Some((host, port)) if !text.ends_with(']') => (host, Some(port)),
+        _ => (text, None),
+    };
+    !host.is_empty() && port.is_none_or(|port| port.parse::<u16>().is_ok())
 }
 
 /// Lower-case letters, digits, `-`, `.` and `_`, and no more of them than `longest`.
