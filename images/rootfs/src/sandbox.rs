@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::Error;
 use crate::run::{self, Output};
-use crate::sys::{Confinement, Make, Mount, Parent, confine};
+use crate::sys::{Confinement, Make, Mount, Parent, Scene, confine};
 
 /// A sandbox in a tree. It can be written down, for another process of ours to enter.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -225,9 +225,7 @@ impl Sandbox {
                 | libc::CLONE_NEWIPC
                 | own_network,
             host_name: text("localhost"),
-            mounts,
-            makes,
-            last,
+            scene: Scene { mounts, makes, last },
             proc: Mount {
                 source: text("proc"),
                 target: inside("proc"),

@@ -1,7 +1,7 @@
 //! The system calls that rustix does not offer: namespaces and a fork between fork and exec.
 //!
-//! The only unsafe code of this crate, with that of [`first`], the first process of a namespace. Everything here runs in a child that has just been forked and may therefore only do
-//! what is safe in a signal handler: system calls on data that was made ready before.
+//! The only unsafe code of this crate, with that of [`first`], the first process of a namespace. Everything here runs in a child that
+//! has just been forked and may therefore only do what is safe in a signal handler: system calls on data that was made ready before.
 #![allow(
     unsafe_code,
     reason = "fork, unshare and prctl have no safe wrapper; each block says why it is sound"
@@ -49,17 +49,24 @@ pub(crate) enum Make {
     },
 }
 
+/// What is mounted and made in a new namespace for mounts, each list in its order.
+#[derive(Debug)]
+pub(crate) struct Scene {
+    pub(crate) mounts: Vec<Mount>,
+    /// After `mounts`.
+    pub(crate) makes: Vec<Make>,
+    /// After `makes`.
+    pub(crate) last: Vec<Mount>,
+}
+
 /// What the child does before it becomes the program.
 #[derive(Debug)]
 pub(crate) struct Confinement {
     pub(crate) root: CString,
     pub(crate) namespaces: libc::c_int,
     pub(crate) host_name: CString,
-    /// In order, before the new process namespace is entered.
-    pub(crate) mounts: Vec<Mount>,
-    pub(crate) makes: Vec<Make>,
-    /// In order, after `makes`.
-    pub(crate) last: Vec<Mount>,
+    /// Set before the new process namespace is entered.
+    pub(crate) scene: Scene,
     /// Made by the first process of the new process namespace.
     pub(crate) proc: Mount,
     /// Made after `proc`.
@@ -84,12 +91,7 @@ pub(crate) struct Gathering {
 /// What a program of the host's sees otherwise than the host does.
 #[derive(Debug)]
 pub(crate) struct View {
-    /// In order.
-    pub(crate) mounts: Vec<Mount>,
-    /// In order, after `mounts`.
-    pub(crate) makes: Vec<Make>,
-    /// In order, after `makes`.
-    pub(crate) last: Vec<Mount>,
+    pub(crate) scene: Scene,
     /// The folder that it is in: one that was entered before would lead back to what the mounts cover.
     pub(crate) folder: CString,
 }
@@ -162,8 +164,8 @@ impl Gathering {
     }
 }
 
-impl View {
-    fn enter(&self) -> io::Result<()> {
+impl Scene {
+    fn set(&self) -> io::Result<()> {
         for one in &self.mounts {
             one.make()?;
         }
@@ -173,6 +175,13 @@ impl View {
         for one in &self.last {
             one.make()?;
         }
+        Ok(())
+    }
+}
+
+impl View {
+    fn enter(&self) -> io::Result<()> {
+        self.scene.set()?;
         // SAFETY: the pointer is a string that lives on.
         check(unsafe { libc::chdir(self.folder.as_ptr()) })
     }
@@ -188,15 +197,7 @@ impl Confinement {
             check(libc::unshare(self.namespaces))?;
         }
         mount(c"none", c"/", c"", libc::MS_REC | libc::MS_PRIVATE, c"")?;
-        for one in &self.mounts {
-            one.make()?;
-        }
-        for one in &self.makes {
-            one.make()?;
-        }
-        for one in &self.last {
-            one.make()?;
-        }
+        self.scene.set()?;
         let name = self.host_name.as_bytes();
         // SAFETY: the pointer and the length describe `name`, which lives on.
         check(unsafe { libc::sethostname(name.as_ptr().cast(), name.len()) })?;

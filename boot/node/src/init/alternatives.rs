@@ -229,49 +229,45 @@ mod tests {
         }
     }
 
+    /// An overlay that brings an editor and chooses it, and one that brings a better one.
+    fn chosen_and_other(editors: &Editors) -> [PathBuf; 2] {
+        let vim = editors.overlay("vim", |root| {
+            install(root, "vim", 30, true);
+            alternatives(root, &["--set", "editor", "/usr/bin/vim"]);
+        });
+        [vim, editors.overlay("nano", |root| install(root, "nano", 40, false))]
+    }
+
     #[test]
     fn what_was_chosen_stays_chosen() {
         if !require::program("update-alternatives") {
             return;
         }
-        let editors = Editors::new();
-        let vim = editors.overlay("vim", |root| {
-            install(root, "vim", 30, true);
-            alternatives(root, &["--set", "editor", "/usr/bin/vim"]);
-        });
-        let nano = editors.overlay("nano", |root| install(root, "nano", 40, false));
-        for layers in [[&vim, &nano], [&nano, &vim]] {
-            let root = editors.root(&layers);
-            let (status, value, all) = told(&root);
-            assert_eq!((status.as_str(), value.as_str()), ("manual", "/usr/bin/vim"));
-            assert_eq!((all.len(), page(&root)), (3, Some("/usr/man/vim.1".into())));
+        // Also where no layer beneath has the name, so that another overlay brings it as well.
+        for (editors, count) in [(Editors::new(), 3), (Editors::without(), 2)] {
+            let [vim, nano] = chosen_and_other(&editors);
+            for layers in [[&vim, &nano], [&nano, &vim]] {
+                let root = editors.root(&layers);
+                let (status, value, all) = told(&root);
+                assert_eq!((status.as_str(), value.as_str()), ("manual", "/usr/bin/vim"));
+                assert_eq!((all.len(), page(&root)), (count, Some("/usr/man/vim.1".into())));
+            }
         }
-        // The last word counts.
+    }
+
+    #[test]
+    fn of_two_choices_the_last_counts() {
+        if !require::program("update-alternatives") {
+            return;
+        }
+        let editors = Editors::new();
+        let [vim, nano] = chosen_and_other(&editors);
         let back = editors.overlay("back", |root| {
             install(root, "me", 1, false);
             alternatives(root, &["--set", "editor", "/usr/bin/ed"]);
         });
         assert_eq!(told(&editors.root(&[&vim, &nano, &back])).1, "/usr/bin/ed");
         assert_eq!(told(&editors.root(&[&back, &nano, &vim])).1, "/usr/bin/vim");
-    }
-
-    #[test]
-    fn what_was_chosen_stays_chosen_where_another_brings_the_same_name() {
-        if !require::program("update-alternatives") {
-            return;
-        }
-        let editors = Editors::without();
-        let vim = editors.overlay("vim", |root| {
-            install(root, "vim", 30, true);
-            alternatives(root, &["--set", "editor", "/usr/bin/vim"]);
-        });
-        let nano = editors.overlay("nano", |root| install(root, "nano", 40, false));
-        for layers in [[&vim, &nano], [&nano, &vim]] {
-            let root = editors.root(&layers);
-            let (status, value, all) = told(&root);
-            assert_eq!((status.as_str(), value.as_str()), ("manual", "/usr/bin/vim"));
-            assert_eq!((all.len(), page(&root)), (2, Some("/usr/man/vim.1".into())));
-        }
     }
 
     #[test]

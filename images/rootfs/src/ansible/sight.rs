@@ -12,7 +12,7 @@ use crate::error::Error;
 use crate::provision;
 use crate::root::Root;
 use crate::sandbox::{bind, memory, remount, text};
-use crate::sys::{Make, Mount, View};
+use crate::sys::{Make, Mount, Scene, View};
 
 /// Copies what is read of the project, at the places that it has there.
 ///
@@ -91,12 +91,12 @@ pub(super) fn only(
         data: text(""),
         optional: false,
     };
-    Ok(View {
+    let scene = Scene {
         mounts: vec![memory(text(aside), inert, "mode=755,size=1m")],
         makes: makes.collect(),
         last: binds.chain([moved, remount(text(project), inert | libc::MS_RDONLY)]).collect(),
-        folder: text(folder),
-    })
+    };
+    Ok(View { scene, folder: text(folder) })
 }
 
 #[cfg(test)]
