@@ -1,6 +1,6 @@
 //! The system calls that rustix does not offer: namespaces and a fork between fork and exec.
 //!
-//! The only unsafe code of this crate, with that of [`first`], the first process of a namespace. Everything here runs in a child that
+//! The only unsafe code of this crate, with that of [`first`], the first process of a namespace, and [`unsynced`]. Everything here runs in a child that
 //! has just been forked and may therefore only do what is safe in a signal handler: system calls on data that was made ready before.
 #![allow(
     unsafe_code,
@@ -8,6 +8,7 @@
 )]
 
 mod first;
+mod unsynced;
 
 use std::ffi::{CStr, CString};
 use std::io;
@@ -217,6 +218,7 @@ impl Confinement {
             check(libc::chdir(c"/".as_ptr()))?;
         }
         first::go_on_as_program(self.limit)?;
+        unsynced::wait_for_no_disk()?;
         // SAFETY: these take numbers.
         unsafe {
             libc::prctl(libc::PR_CAP_AMBIENT, libc::PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0);

@@ -58,6 +58,15 @@ fn a_script_runs_and_sees_only_the_tree() {
 }
 
 #[test]
+fn nobody_inside_waits_for_the_disk() {
+    let Some(tree) = tree() else { return };
+    // The kernel would say that this is nothing to synchronise (fsync(2), EINVAL).
+    let outside = std::process::Command::new("sync").arg("/dev/null").status().unwrap();
+    assert!(!outside.success());
+    run(tree.path(), "sync /dev/null").unwrap();
+}
+
+#[test]
 fn what_reaches_beyond_the_tree_is_refused() {
     let Some(tree) = tree() else { return };
     for script in [
