@@ -12,7 +12,7 @@ help:
 	@echo "make test     all tests, machines included"
 	@echo "make lint     format, clippy, layers, licences"
 	@echo "make fuzz     a minute of hostile input for each of seven readers"
-	@echo "make bench    the figures of docs/benchmarks.md"
+	@echo "make bench    the figures of docs/benchmarks.md (ROW=NAME for one of them)"
 	@echo "make install  overboot into $(DESTDIR)$(PREFIX)/bin"
 
 deps-%:
@@ -41,9 +41,11 @@ lint: deps-test
 fuzz: deps-test
 	$(CARGO) xtask fuzz
 
-bench: deps-test compile
+# One row or some: make bench ROW="minbase squashfs". Fewer rounds: RUNS=1. The same for programs: JSON=FILE.
+bench: deps-bench compile
 	$(CARGO) build --release --locked --quiet --package xtask
-	if [ $$(id -u) = 0 ]; then $(CARGO) xtask bench; else sudo -E env "PATH=$$PATH" $(CARGO) xtask bench; fi
+	set -- $(ROW) $(if $(RUNS),--runs $(RUNS)) $(if $(JSON),--json $(JSON)); \
+	if [ $$(id -u) = 0 ]; then $(CARGO) xtask bench "$$@"; else sudo -E env "PATH=$$PATH" $(CARGO) xtask bench "$$@"; fi
 
 install: build
 	install -D -m 0755 $${CARGO_TARGET_DIR:-target}/release/overboot $(DESTDIR)$(PREFIX)/bin/overboot

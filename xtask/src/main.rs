@@ -10,7 +10,6 @@ mod bench;
 mod demo;
 mod fuzz;
 mod layers;
-mod resolve;
 
 use std::process::ExitCode;
 
@@ -19,10 +18,13 @@ fn main() -> ExitCode {
     let done = match chore.as_str() {
         "layers" => layers::run(),
         "demo" => demo::run(),
-        "bench" => bench::run(std::env::args().nth(2).as_deref()),
+        "bench" => bench::run(std::env::args().skip(2)),
+        "pack" => bench::pack(std::env::args().skip(2)),
         "fuzz" => fuzz::run(std::env::args().nth(2).as_deref()),
         _ => {
-            eprintln!("usage: cargo xtask layers|demo|bench [RUNS]|fuzz [SECONDS]");
+            eprintln!(
+                "usage: cargo xtask layers|demo|bench [ROW…] [--runs N] [--json FILE]|pack TREE IMAGE|fuzz [SECONDS]"
+            );
             return ExitCode::from(2);
         }
     };

@@ -1,49 +1,59 @@
 //! Resolving every recipe that ships, from lists on disk that were not parsed before, against `apt-get -s` with the same suites.
 
 use std::collections::BTreeSet;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Command;
+use std::rc::Rc;
 
 use anyhow::Result;
 use overboot_recipe::{Provisioner, Recipe};
 
-use crate::bench::{table, timed};
+use crate::bench::measure::{Memory, Sample, measure};
+use crate::bench::peers::APT;
+use crate::bench::race::{Contender, Goal, Race};
+use crate::bench::{Bench, Row};
+
+pub(crate) const ROW: Row = Row {
+    name: "resolve",
+    what: "resolving every recipe that ships, lists on disk: ours each image by itself, lock written; apt all their packages at once",
+    needs: &[APT],
+    make,
+};
 
 /// What `mmdebstrap --variant=standard` selects, in apt's own words.
 const STANDARD: [&str; 5] =
     ["?essential", "?priority(required)", "?priority(important)", "?priority(standard)", "apt"];
 
 /// Both sides have fetched their lists before.
-pub(crate) fn run(folder: &Path, overboot: &Path, sources: &str, runs: usize) -> Result<()> {
-    let (project, cache) = (folder.join("resolve"), folder.join("resolve-cache"));
-    timed(Command::new(overboot).arg("init").arg(&project).args(["--with", "all"]))?;
-    let lock = |words: &[&str]| {
-        let mut lock = Command::new(overboot);
-        timed(lock.arg("-C").arg(&project).arg("--cache").arg(&cache).args(words))
+fn make(bench: &Bench) -> Result<Race<'_>> {
+    let project = bench.path("resolve");
+    let mut init = Command::new(&bench.overboot);
+    measure(init.arg("init").arg(&project).args(["--with", "all"]), Memory::Ignored)?;
+    let lock = {
+        let project = project.clone();
+        move |words: &[&str]| {
+            let mut lock = Command::new(&bench.overboot);
+            lock.arg("-C").arg(&project).arg("--cache").arg(bench.path("resolve-cache"));
+            measure(lock.args(words), Memory::Ignored)
+        }
     };
     lock(&["lock"])?;
-    let apt = Apt::new(folder.join("resolve-apt"), sources)?;
-    let words = words(&Recipe::load(&project)?);
+    let apt = Rc::new(Apt::new(bench)?);
+    let words: Rc<[String]> = words(&Recipe::load(&project)?).into();
+    let simulate = |options: &'static [&'static str]| {
+        let (apt, words) = (Rc::clone(&apt), Rc::clone(&words));
+        move |_| apt.simulate(options, &words)
+    };
     // Its own caches of what it has parsed, in memory and on disk.
-    let cold = ["-o", "Dir::Cache::pkgcache=", "-o", "Dir::Cache::srcpkgcache="];
-
-    let names = [
-        "ours: all images, lock written",
-        "peer: all packages at once",
-        "peer, lists parsed before",
-    ];
-    let mut times = vec![Vec::with_capacity(runs); names.len()];
-    apt.simulate(&[], &words)?;
-    for round in 1..=runs {
-        times[0].push(lock(&["--offline", "lock", "--update"])?);
-        times[1].push(apt.simulate(&cold, &words)?);
-        times[2].push(apt.simulate(&[], &words)?);
-        let seconds = times.iter().map(|times| format!("{:.2} s", times[round - 1]));
-        eprintln!("{round} of {runs}: resolving: {}", seconds.collect::<Vec<_>>().join(", "));
-    }
-    println!("\nResolving every recipe that ships, lists on disk; {runs} runs, taken in turn\n");
-    table(&names, &mut times, 1);
-    Ok(())
+    let cold = simulate(&["-o", "Dir::Cache::pkgcache=", "-o", "Dir::Cache::srcpkgcache="]);
+    Ok(Race {
+        contenders: vec![
+            Contender::new("overboot lock", move |_| lock(&["--offline", "lock", "--update"])),
+            Contender::new("apt-get -s", cold),
+            Contender::new("apt-get -s, lists parsed before", simulate(&[])),
+        ],
+        goals: vec![Goal::Faster { ours: 0, peer: 1, times: 5.0 }],
+    })
 }
 
 /// All that the recipe asks for.
@@ -66,8 +76,9 @@ struct Apt {
 }
 
 impl Apt {
-    /// With the lists of `sources`.
-    fn new(root: PathBuf, sources: &str) -> Result<Self> {
+    /// With the lists of the suites.
+    fn new(bench: &Bench) -> Result<Self> {
+        let root = bench.path("resolve-apt");
         for folder in [
             "etc/apt/apt.conf.d",
             "etc/apt/preferences.d",
@@ -77,6 +88,7 @@ impl Apt {
         ] {
             fs_err::create_dir_all(root.join(folder))?;
         }
+        let sources = bench.sources().map(|line| format!("{line}\n")).concat();
         fs_err::write(root.join("etc/apt/sources.list"), sources)?;
         fs_err::write(root.join("status"), "")?;
         let at = root.display();
@@ -91,14 +103,15 @@ impl Apt {
         Ok(apt)
     }
 
-    fn simulate(&self, options: &[&str], words: &[String]) -> Result<f64> {
+    fn simulate(&self, options: &[&str], words: &[String]) -> Result<Sample> {
         let words = words.iter().map(String::as_str);
         let arguments: Vec<&str> =
             options.iter().copied().chain(["--simulate", "install"]).chain(words).collect();
         self.run(&arguments)
     }
 
-    fn run(&self, arguments: &[&str]) -> Result<f64> {
-        timed(Command::new("apt-get").env("APT_CONFIG", &self.config).args(arguments))
+    fn run(&self, arguments: &[&str]) -> Result<Sample> {
+        let mut apt = Command::new("apt-get");
+        measure(apt.env("APT_CONFIG", &self.config).args(arguments), Memory::Ignored)
     }
 }
