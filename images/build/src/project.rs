@@ -4,7 +4,7 @@ use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 
 use overboot_archive::{FetchOptions, Fetcher, PackageStore};
-use overboot_recipe::Recipe;
+use overboot_recipe::{Lock, Recipe};
 use overboot_registry as registry;
 use overboot_store::Store;
 
@@ -164,7 +164,9 @@ impl Project {
         fs_err::create_dir_all(&private).map_err(Error::io("make", &private))?;
         let file = lock(&private.join("lock"))?;
         let scratch = self.scratch();
-        overboot_rootfs::remove_tree(&scratch)?;
+        for left in [&scratch, &self.folder.join(Lock::ASIDE)] {
+            overboot_rootfs::remove_tree(left)?;
+        }
         for folder in [&scratch, &self.trees()] {
             fs_err::create_dir_all(folder).map_err(Error::io("make", folder))?;
         }

@@ -1,6 +1,6 @@
 //! Compressed blocks of squashfs images, kept in a directory, so that packing a tree again costs what has changed.
 
-use std::io;
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::SystemTime;
@@ -22,6 +22,8 @@ pub struct BlockDirectory {
 impl BlockDirectory {
     /// The cache in `path`, made where it is missing, and cut down to three quarters of `limit` bytes where it has more
     /// than that. It may grow past the limit until it is opened again.
+    ///
+    /// What a killed process was about to put into it is removed.
     pub fn open(path: impl Into<PathBuf>, limit: u64) -> Self {
         let path = path.into();
         let _ = fs::create_dir_all(&path).and_then(|()| prune(&path, limit));
@@ -30,9 +32,15 @@ impl BlockDirectory {
 
     fn write(&self, key: &Digest, block: &[u8]) -> io::Result<()> {
         let number = self.written.fetch_add(1, Ordering::Relaxed);
-        let aside = self.path.join(format!(".{}-{number}", std::process::id()));
-        let whole =
-            fs::write(&aside, block).and_then(|()| fs::rename(&aside, self.path.join(key.hex())));
+        let aside = self.path.join(format!("{ASIDE}{}-{number}", std::process::id()));
+        let put = || -> io::Result<()> {
+            let mut file = fs::File::create(&aside)?;
+            // As long as somebody holds it nobody takes it for what was left; before that it may be, and the block is put another time.
+            file.file().lock()?;
+            file.write_all(block)?;
+            fs::rename(&aside, self.path.join(key.hex()))
+        };
+        let whole = put();
         if whole.is_err() {
             let _ = fs::remove_file(&aside);
         }
@@ -56,13 +64,22 @@ impl BlockCache for BlockDirectory {
     }
 }
 
-/// Removes what was not used for longest.
+/// What the names of files begin with that are not yet whole.
+const ASIDE: &str = ".";
+
+/// Removes what was not used for longest, and what nobody writes any more.
 fn prune(directory: &Path, limit: u64) -> io::Result<()> {
     let mut blocks = Vec::new();
     for entry in fs::read_dir(directory)? {
         let entry = entry?;
         // Another process may have removed it.
         let Ok(metadata) = entry.metadata() else { continue };
+        if entry.file_name().as_encoded_bytes().starts_with(ASIDE.as_bytes()) {
+            if fs::File::open(entry.path()).is_ok_and(|file| file.file().try_lock().is_ok()) {
+                let _ = fs::remove_file(entry.path());
+            }
+            continue;
+        }
         blocks.push((metadata.modified()?, metadata.len(), entry.path()));
     }
     let mut total: u64 = blocks.iter().map(|(_, size, _)| size).sum();
@@ -102,6 +119,17 @@ mod tests {
         assert!(there[0] && there[19] && !there[1] && !there[12], "{there:?}");
         assert_eq!(there.iter().filter(|there| **there).count(), 7);
         assert!(cache.get(&Digest::of("never put")).is_none());
+    }
+
+    #[test]
+    fn what_nobody_writes_any_more_goes() {
+        let directory = tempfile::tempdir().unwrap();
+        let [left, held] = [".1-0", ".1-1"].map(|name| directory.path().join(name));
+        std::fs::write(&left, b"half").unwrap();
+        let holder = std::fs::File::create(&held).unwrap();
+        holder.lock().unwrap();
+        BlockDirectory::open(directory.path(), 1000);
+        assert!(!left.exists() && held.exists());
     }
 
     #[test]

@@ -143,6 +143,9 @@ impl Lock {
     /// The name of a lock's file.
     pub const FILE: &str = "overboot.lock";
 
+    /// The name of a file that is about to become one: what is found of it when nobody makes a lock was left by one who was killed.
+    pub const ASIDE: &str = ".overboot.lock.new";
+
     const HEADER: &str = "# Written by `overboot lock`: which packages the recipe means, to the byte. Commit it.\n\
                           # Do not edit it; `overboot lock --update` brings it up to date.\n\n";
 
@@ -192,14 +195,13 @@ impl Lock {
         format!("{}{body}", Self::HEADER)
     }
 
-    /// Writes the lock into the project in `folder`: aside, then renamed.
+    /// Writes the lock into the project in `folder`: aside, then renamed. Only for a caller who keeps others away.
     ///
     /// # Errors
     /// [`Error::Write`].
     pub fn save(&self, folder: &Path) -> Result<(), Error> {
         let path = folder.join(Self::FILE);
-        // Two that lock at once must not write into one file: the last to rename wins, and what it renames is whole.
-        let aside = folder.join(format!(".{}.{}", Self::FILE, std::process::id()));
+        let aside = folder.join(Self::ASIDE);
         let write = || {
             let mut file = fs_err::File::create(&aside)?;
             std::io::Write::write_all(&mut file, self.to_text().as_bytes())?;

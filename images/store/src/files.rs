@@ -26,11 +26,26 @@ pub(crate) fn read_document(path: &Path) -> Result<Option<Vec<u8>>, Error> {
     Ok(Some(bytes))
 }
 
-/// Replaces a document. Only for a caller who holds the lock that guards it.
-pub(crate) fn replace(path: &Path, bytes: &[u8]) -> Result<(), Error> {
+/// Where a document is written that is about to replace the one at `path`.
+fn new_of(path: &Path) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
     name.push(".new");
-    let new = PathBuf::from(name);
+    name.into()
+}
+
+/// Removes what a killed process was about to replace a document with. Only for a caller who holds the lock that guards it.
+pub(crate) fn forget_new(path: &Path) -> Result<(), Error> {
+    match fs_err::remove_file(new_of(path)) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            Err(Error::write(path)(error))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Replaces a document. Only for a caller who holds the lock that guards it.
+pub(crate) fn replace(path: &Path, bytes: &[u8]) -> Result<(), Error> {
+    let new = new_of(path);
     let written = File::create(&new)
         .and_then(|mut file| file.write_all(bytes).and_then(|()| file.sync_all()))
         .and_then(|()| fs_err::rename(&new, path));

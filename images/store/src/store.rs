@@ -7,7 +7,7 @@ use std::time::Duration;
 use overboot_digest::{Digest, HashingReader};
 
 use crate::blob::is_partial;
-use crate::files::{Lock, read_document, replace};
+use crate::files::{Lock, forget_new, read_document, replace};
 use crate::layout::{self, ArtifactManifest, Descriptor, Index, Layer, LayoutVersion, Manifest};
 use crate::{BlobWriter, Error, target};
 
@@ -447,6 +447,12 @@ impl Store {
 
     /// Removes temporary files whose writers are gone: nobody holds their lock.
     fn sweep(&self) -> Result<(), Error> {
+        {
+            let _lock = Lock::exclusive(&self.index_lock())?;
+            for document in [self.index_file(), self.former_file(), self.layout_file()] {
+                forget_new(&document)?;
+            }
+        }
         let temporary = self.temporary();
         fs_err::create_dir_all(&temporary).map_err(Error::write(&temporary))?;
         fs_err::create_dir_all(self.blobs()).map_err(Error::write(&self.blobs()))?;

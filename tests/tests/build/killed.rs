@@ -1,71 +1,182 @@
-//! Killed at any moment (SIGKILL: no destructor runs), the next build finishes, and nothing is left behind.
+//! Killed at any moment (SIGKILL: no destructor runs), nothing is lost; the next run finishes, and nothing is left behind.
+//!
+//! - [`moment`]: random moments, by the clock and by system calls; [`yard`]: what must hold after each
+
+mod moment;
+mod yard;
 
 use std::fs;
 use std::process::{Child, Stdio};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
+use self::yard::{Images, Yard};
 use crate::project::Project;
 use crate::provisioners;
-use crate::small::{self, Small};
+use crate::small;
 
-/// Moments of one build, spread evenly.
-const MOMENTS: u32 = 10;
+/// Rounds of each case below: together, and with those that kill twice, more than 200 moments.
+const ROUNDS: u32 = 42;
 
 #[test]
-fn killed_at_any_moment_the_next_build_finishes() {
-    if !small::possible() {
-        return;
-    }
-    let small = Small::new();
-    let project = &small.project;
-    project.succeed(&["lock"]);
-    let begun = Instant::now();
-    project.succeed(&["build"]);
-    let whole = begun.elapsed();
-    let images = project.images();
-    assert_eq!(images.keys().map(String::as_str).collect::<Vec<_>>(), small::TARGETS);
-    project.assert_clean();
-
-    let mut killed = 0;
-    for moment in 0..MOMENTS {
-        start_over(project);
-        let within = whole * (2 * moment + 1) / (2 * MOMENTS);
-        killed += u32::from(kill_after(project, within));
-        project.assert_let_go();
+fn killed_when_there_is_nothing_yet() {
+    let words = &["build"];
+    let Some((mut yard, images)) = yard("nothing") else { return };
+    let course = yard.course(words, |yard| yard.start_over(false, false));
+    for round in 0..ROUNDS {
+        yard.start_over(round % 4 != 0, round % 3 == 0);
+        yard.kill(words, &course, |_| false);
         // And once more in what the first one left behind.
-        if moment % 2 == 1 {
-            kill_after(project, within / 2);
+        if round % 4 == 0 {
+            yard.kill(words, &course, |_| false);
         }
-        project.succeed(&["build"]);
-        project.succeed(&["verify"]);
-        assert_eq!(project.images(), images, "killed after {within:?} of {whole:?}");
-        project.assert_clean();
+        yard.goes_on(words, Some(&images));
     }
-    // The clock of a busy machine may let the last ones through.
-    assert!(killed >= MOMENTS / 2, "{killed} of {MOMENTS} builds were killed before their end");
+    assert_mostly(yard.killed());
 }
 
 #[test]
-fn killed_while_it_changes_what_is_there_everything_stays_usable() {
-    if !small::possible() {
-        return;
+fn killed_while_it_changes_what_is_there() {
+    let words = &["build"];
+    let Some((mut yard, _)) = yard("changes") else { return };
+    yard.run(&["publish"]);
+    let mut images = Vec::new();
+    let mut which = 0;
+    let course = yard.course(words, |yard| {
+        images.push(yard.small.project.images());
+        which = 1 - which;
+        edit(yard, SCRIPTS[which]);
+    });
+    assert!(images.len() == 2 && images[0] != images[1]);
+    for round in 0..ROUNDS {
+        let which = usize::from(round % 2 == 0);
+        edit(&yard, SCRIPTS[which]);
+        yard.kill(words, &course, is_published);
+        yard.goes_on(words, Some(&images[which]));
     }
-    let small = Small::new();
-    let project = &small.project;
-    let begun = Instant::now();
-    project.succeed(&["build"]);
-    let whole = begun.elapsed();
-    let script = project.folder.join("overlays/tools.sh");
-    for moment in 0..4 {
-        fs::write(&script, format!("echo {moment} > /etc/tools\n")).unwrap();
-        kill_after(project, whole * (2 * moment + 1) / 16);
-        // What can be seen is whole at any time, not only after the next build.
-        project.succeed(&["verify"]);
+    assert_mostly(yard.killed());
+}
+
+#[test]
+fn killed_while_it_locks_anew() {
+    let words = &["lock", "--update"];
+    let Some((mut yard, first)) = yard("locks") else { return };
+    let path = yard.small.project.folder.join("overboot.lock");
+    let date = overboot_testkit::archive::now() - 30;
+    let mut archives = ["good morning", "good night"].map(|greeting| {
+        let tree = yard::archive(date, greeting).build(&yard.small.key);
+        (tree, Vec::new(), Images::new())
+    });
+    for (tree, lock, images) in &mut archives {
+        yard.small.server.replace(tree.clone());
+        yard.run(words);
+        *images = yard.run(&["build"]);
+        *lock = fs::read(&path).unwrap();
     }
-    project.succeed(&["build"]);
-    project.succeed(&["verify"]);
-    project.assert_clean();
+    assert!(archives[0].2 != first && archives[0].2 != archives[1].2);
+    let mut which = 0;
+    let course = yard.course(words, |yard| {
+        yard.small.server.replace(archives[which].0.clone());
+        which = 1 - which;
+    });
+    for round in 0..ROUNDS {
+        let (tree, lock, images) = &archives[usize::from(round % 2 == 1)];
+        yard.small.server.replace(tree.clone());
+        let before = fs::read(&path).unwrap();
+        yard.kill(words, &course, |_| true);
+        let now = fs::read(&path).unwrap();
+        assert!(now == before || now == *lock, "a lock is the old one or the new one");
+        yard.goes_on(words, None);
+        assert!(fs::read(&path).unwrap() == *lock, "it is the lock that it always is");
+        if round % 4 == 0 {
+            yard.goes_on(&["build"], Some(images));
+        }
+    }
+    assert_mostly(yard.killed());
+}
+
+#[test]
+fn killed_while_it_publishes() {
+    let words = &["publish", "tools", "all"];
+    let Some((mut yard, _)) = yard("publishes") else { return };
+    let mut count = 0;
+    let mut build_another = |yard: &mut Yard| {
+        count += 1;
+        edit(yard, &format!("echo {count} > /etc/tools\n"));
+        yard.run(&["build", "set/tools", "set/all"])
+    };
+    let course = yard.course(words, |yard| {
+        build_another(yard);
+    });
+    for _ in 0..ROUNDS {
+        let images = build_another(&mut yard);
+        yard.kill(words, &course, |name| !name.starts_with("published/"));
+        yard.goes_on(words, None);
+        let published = yard.small.project.images();
+        for set in ["tools", "all"] {
+            let [built, served] = [format!("set/{set}"), format!("published/{set}")];
+            assert_eq!(published[&served], images[&built], "what was built last is served");
+        }
+        yard.goes_on(&["verify"], None);
+    }
+    assert_mostly(yard.killed());
+}
+
+#[test]
+fn killed_while_it_tidies_up() {
+    let words = &["gc", "--keep", "1", "--grace", "0", "--days", "0"];
+    let Some((mut yard, _)) = yard("tidies") else { return };
+    let mut count = 0;
+    let mut make_waste = |yard: &mut Yard| {
+        for _ in 0..2 {
+            count += 1;
+            edit(yard, &format!("echo {count} > /etc/tools\n"));
+            yard.run(&["build", "set/tools"]);
+            yard.run(&["publish", "tools"]);
+        }
+    };
+    let course = yard.course(words, &mut make_waste);
+    for _ in 0..ROUNDS {
+        make_waste(&mut yard);
+        let images = yard.small.project.images();
+        yard.kill(words, &course, |name| !name.starts_with("generation/"));
+        yard.goes_on(words, None);
+        yard.goes_on(&["verify"], None);
+        let kept = yard.small.project.images();
+        assert!(kept.iter().all(|(name, image)| images.get(name) == Some(image)), "{kept:?}");
+        assert!(kept.contains_key("published/tools") && kept.contains_key("set/all"));
+    }
+    assert_mostly(yard.killed());
+}
+
+/// What makes the one overlay.
+const SCRIPTS: [&str; 2] = ["echo made > /etc/tools\n", "echo other > /etc/tools\n"];
+
+fn edit(yard: &Yard, script: &str) {
+    fs::write(yard.small.project.folder.join("overlays/tools.sh"), script).unwrap();
+}
+
+/// Is it the name of what was published?
+fn is_published(name: &str) -> bool {
+    name.starts_with("generation/") || name.starts_with("published/")
+}
+
+/// The clock of a busy machine, and threads that share their work otherwise, may let some through.
+#[track_caller]
+fn assert_mostly(killed: u32) {
+    assert!(killed >= ROUNDS / 2, "{killed} of {ROUNDS} commands were killed before their end");
+}
+
+/// A project in which everything was built, and its images.
+fn yard(case: &str) -> Option<(Yard, Images)> {
+    if !yard::possible() {
+        return None;
+    }
+    let mut yard = Yard::new(case);
+    let images = yard.run(&["build"]);
+    assert!(small::TARGETS.iter().all(|target| images.contains_key(*target)), "{images:?}");
+    yard.small.project.assert_clean();
+    Some((yard, images))
 }
 
 #[test]
@@ -117,14 +228,6 @@ fn start_over(project: &Project) {
             fs::remove_dir_all(folder).unwrap();
         }
     }
-}
-
-/// Starts a build and kills it after a while. Had it not ended before?
-fn kill_after(project: &Project, within: Duration) -> bool {
-    let mut build = project.overboot(["build"]);
-    let build = build.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
-    let begun = Instant::now();
-    kill_when(build, || begun.elapsed() >= within)
 }
 
 /// Kills it when the time has come. Had it not ended before?

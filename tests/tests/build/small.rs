@@ -177,7 +177,7 @@ pub fn program(name: &str) -> Vec<(String, Vec<u8>)> {
 }
 
 /// A kernel that boots nothing, with the modules that every initrd wants.
-fn kernel() -> Deb {
+pub fn kernel() -> Deb {
     let deb = Deb::new("linux-image-small", "6.1.2").file(
         &format!("boot/vmlinuz-{KERNEL}"),
         0o644,

@@ -5,7 +5,7 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::path::Path;
 
-use rustix::fs::{AtFlags, CWD, Mode, OFlags, lstat, openat, renameat, unlinkat};
+use rustix::fs::{AtFlags, CWD, Mode, OFlags, lstat, openat, renameat, statat, unlinkat};
 
 use super::names;
 use crate::error::Error;
@@ -14,21 +14,33 @@ use crate::error::Error;
 /// tree may nest them by the thousand.
 const DEEPEST: usize = 100;
 
-/// Removes `name` in `folder` and all beneath it; never follows a link, never leaves the file system's folder.
+/// Removes `name` in `folder` and all beneath it; never follows a link, never leaves the file system's folder. Whoever is killed in
+/// the middle leaves nothing elsewhere than in there.
 pub(crate) fn remove_all(folder: &OwnedFd, name: &OsStr) -> io::Result<()> {
-    let mut waiting = vec![name.to_owned()];
-    let mut brought_up = 0_usize;
-    while let Some(name) = waiting.pop() {
-        // What is too deep comes up to `folder` under a name of its own, and is removed from there.
-        descend(folder, &name, 0, &mut |inner, child| {
-            brought_up += 1;
-            let up = OsString::from(format!(".overboot-{}-{brought_up}", std::process::id()));
-            renameat(inner, child, folder, &up)?;
-            waiting.push(up);
-            Ok(())
-        })?;
+    if !is_left(folder, name)? {
+        return Ok(());
     }
-    Ok(())
+    let top = open(folder, name)?;
+    let mut brought_up = 0_usize;
+    loop {
+        let children = names(&top)?;
+        if children.is_empty() {
+            return Ok(unlinkat(folder, name, AtFlags::REMOVEDIR)?);
+        }
+        for child in children {
+            // What is too deep comes up to the top under a name of its own, and is removed from there.
+            descend(&top, &child, 1, &mut |inner, child| {
+                let up = loop {
+                    brought_up += 1;
+                    let up = OsString::from(format!(".overboot-{brought_up}"));
+                    if statat(&top, &up, AtFlags::SYMLINK_NOFOLLOW).is_err() {
+                        break up;
+                    }
+                };
+                Ok(renameat(inner, child, &top, &up)?)
+            })?;
+        }
+    }
 }
 
 fn descend(
@@ -37,20 +49,31 @@ fn descend(
     depth: usize,
     too_deep: &mut dyn FnMut(&OwnedFd, &OsStr) -> io::Result<()>,
 ) -> io::Result<()> {
-    match unlinkat(folder, name, AtFlags::empty()) {
-        Ok(()) | Err(rustix::io::Errno::NOENT) => return Ok(()),
-        Err(rustix::io::Errno::ISDIR | rustix::io::Errno::PERM) => {}
-        Err(error) => return Err(error.into()),
+    if !is_left(folder, name)? {
+        return Ok(());
     }
     if depth == DEEPEST {
         return too_deep(folder, name);
     }
-    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    let inner = openat(folder, name, flags, Mode::empty())?;
+    let inner = open(folder, name)?;
     for child in names(&inner)? {
         descend(&inner, &child, depth + 1, too_deep)?;
     }
     Ok(unlinkat(folder, name, AtFlags::REMOVEDIR)?)
+}
+
+/// Removes what is no folder. Is there a folder?
+fn is_left(folder: &OwnedFd, name: &OsStr) -> io::Result<bool> {
+    match unlinkat(folder, name, AtFlags::empty()) {
+        Ok(()) | Err(rustix::io::Errno::NOENT) => Ok(false),
+        Err(rustix::io::Errno::ISDIR | rustix::io::Errno::PERM) => Ok(true),
+        Err(error) => Err(error.into()),
+    }
+}
+
+fn open(folder: &OwnedFd, name: &OsStr) -> io::Result<OwnedFd> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    Ok(openat(folder, name, flags, Mode::empty())?)
 }
 
 /// Removes a folder of ours and all beneath it, whatever its modes; nothing happens where nothing is.
