@@ -23,6 +23,8 @@ pub(crate) struct Args {
     #[arg(long)]
     keep_overlays: bool,
     #[command(flatten)]
+    locked: project::LockedArgs,
+    #[command(flatten)]
     registry: RegistryArgs,
 }
 
@@ -31,7 +33,7 @@ pub(crate) fn run(global: &Global, args: &Args, printer: &Printer) -> Result<Exi
     let (project, recipe) = project::open_with(global, args.registry.options()?, printer)?;
     // Before the lock is read: another build may be about to make another one.
     let occupied = project.occupy()?;
-    let lock = project::lock(&occupied, &recipe, printer)?;
+    let lock = args.locked.to_build(&occupied, &recipe, printer)?;
     let goal = Goal { targets: &args.targets, keep_overlays: args.keep_overlays };
     let tell = |event| printer.build(event);
     let built = execute(&occupied, &recipe, &lock, project::NODE, goal, &tell)?;

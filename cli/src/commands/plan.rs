@@ -23,12 +23,14 @@ pub(crate) struct Args {
     #[arg(long)]
     keep_overlays: bool,
     #[command(flatten)]
+    locked: project::LockedArgs,
+    #[command(flatten)]
     registry: RegistryArgs,
 }
 
 pub(crate) fn run(global: &Global, args: &Args, printer: &Printer) -> Result<ExitCode> {
     let (project, recipe) = project::open_with(global, args.registry.options()?, printer)?;
-    let lock = project::lock_to_read(&project, &recipe, printer)?;
+    let lock = args.locked.to_read(&project, &recipe, printer)?;
     let goal = Goal { targets: &args.targets, keep_overlays: args.keep_overlays };
     let (plan, _) = prepare(&project, &recipe, &lock, project::NODE, goal)?;
     for step in &plan.steps {

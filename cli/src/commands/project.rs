@@ -3,8 +3,8 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
-use overboot_build::lock::is_current;
-use overboot_build::{Occupied, Options, Project};
+use overboot_build::lock::{differences, is_current};
+use overboot_build::{Moving, Occupied, Options, Project};
 use overboot_recipe::{Lock, Recipe};
 use overboot_store::{Store, generation};
 
@@ -105,31 +105,88 @@ pub(crate) fn boot_set(store: &Store, named: Option<&str>) -> Result<String> {
     }
 }
 
-/// The lock for those who only look: the one that is there if it is what the recipe wants. Otherwise a new one, which is saved;
-/// for that the project must be free.
-pub(crate) fn lock_to_read(project: &Project, recipe: &Recipe, printer: &Printer) -> Result<Lock> {
-    match Lock::load(project.folder())? {
-        Some(lock) if is_current(project, recipe, &lock)? => Ok(lock),
-        _ => lock(&project.occupy()?, recipe, printer),
-    }
+/// May a command change the lock?
+#[derive(Debug, Clone, Copy, clap::Args)]
+pub(crate) struct LockedArgs {
+    /// Fail where overboot.lock is missing or is not what the recipe asks for, instead of making it so
+    #[arg(long)]
+    locked: bool,
 }
 
-/// The lock for those who write: the one that is there if it is what the recipe wants, otherwise a new one, which is saved.
-pub(crate) fn lock(occupied: &Occupied, recipe: &Recipe, printer: &Printer) -> Result<Lock> {
-    let project = occupied.project();
-    match Lock::load(project.folder())? {
-        Some(lock) if is_current(project, recipe, &lock)? => return Ok(lock),
-        Some(_) => {
-            printer.note("The recipe asks for other packages or container images than overboot.lock has; locking anew.")
+impl LockedArgs {
+    /// The lock for those who only look: the one that is there if it is what the recipe wants. Otherwise a new one, which is
+    /// saved; for that the project must be free.
+    pub(crate) fn to_read(
+        self,
+        project: &Project,
+        recipe: &Recipe,
+        printer: &Printer,
+    ) -> Result<Lock> {
+        match current(project, recipe)? {
+            Ok(lock) => Ok(lock),
+            Err(old) => self.extended(&project.occupy()?, recipe, old.as_ref(), printer),
         }
-        None => printer.note("There is no overboot.lock yet; locking."),
     }
-    update(occupied, recipe, printer)
+
+    /// The lock for those who write: the one that is there if it is what the recipe wants, otherwise a new one, which is saved.
+    pub(crate) fn to_build(
+        self,
+        occupied: &Occupied,
+        recipe: &Recipe,
+        printer: &Printer,
+    ) -> Result<Lock> {
+        match current(occupied.project(), recipe)? {
+            Ok(lock) => Ok(lock),
+            Err(old) => self.extended(occupied, recipe, old.as_ref(), printer),
+        }
+    }
+
+    fn extended(
+        self,
+        occupied: &Occupied,
+        recipe: &Recipe,
+        old: Option<&Lock>,
+        printer: &Printer,
+    ) -> Result<Lock> {
+        if self.locked {
+            return Err(match old {
+                None => told(
+                    "there is no overboot.lock",
+                    "run `overboot lock`, and commit what it writes",
+                ),
+                Some(old) => {
+                    let why = differences(recipe, old);
+                    let why = if why.is_empty() {
+                        "a package file is another one".to_owned()
+                    } else {
+                        why.join("; ")
+                    };
+                    told(
+                        format!("overboot.lock is not what the recipe asks for: {why}"),
+                        "run `overboot lock` (with `--plan`, it only shows what would change), and commit what it writes",
+                    )
+                }
+            });
+        }
+        match old {
+            Some(_) => printer.note("The recipe asks for other packages or container images than overboot.lock has; locking what is new."),
+            None => printer.note("There is no overboot.lock yet; locking."),
+        }
+        Ok(overboot_build::lock(occupied, recipe, Moving::Only(&[]), &|event| {
+            printer.build(event)
+        })?)
+    }
 }
 
-/// Locks anew, and saves it.
-pub(crate) fn update(occupied: &Occupied, recipe: &Recipe, printer: &Printer) -> Result<Lock> {
-    Ok(overboot_build::lock(occupied, recipe, &|event| printer.build(event))?)
+/// The lock that is there if it is what the recipe wants; otherwise whatever there is.
+pub(crate) fn current(
+    project: &Project,
+    recipe: &Recipe,
+) -> Result<std::result::Result<Lock, Option<Lock>>> {
+    match Lock::load(project.folder())? {
+        Some(lock) if is_current(project, recipe, &lock)? => Ok(Ok(lock)),
+        old => Ok(Err(old)),
+    }
 }
 
 fn absolute(path: Option<PathBuf>) -> Result<Option<PathBuf>> {

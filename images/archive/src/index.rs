@@ -40,6 +40,8 @@ pub struct Suite {
     pub source: Source,
     /// What it says about itself.
     pub release: Release,
+    /// The digest of the `InRelease` file in which it does.
+    pub inrelease: Digest,
     /// Whose signatures it bears.
     pub signers: Vec<Signer>,
     /// Its packages, a list for each component, in the order of the source's components.
@@ -118,7 +120,8 @@ impl Update<'_> {
             })?;
             let (release, signers) = self.read(&bytes, source, &url)?;
             let lists = self.lists(source, &release)?;
-            return Ok(Suite { source: source.clone(), release, signers, lists });
+            let (source, inrelease) = (source.clone(), Digest::of(&bytes));
+            return Ok(Suite { source, release, inrelease, signers, lists });
         }
         let seen = fs_err::read(&path).ok().and_then(|bytes| {
             // Verified before it came here; a damaged cache is no reason to fail, only to forget.
@@ -136,7 +139,8 @@ impl Update<'_> {
             match self.lists(source, &release) {
                 Ok(lists) => {
                     replace(&path, &bytes)?;
-                    return Ok(Suite { source: source.clone(), release, signers, lists });
+                    let (source, inrelease) = (source.clone(), Digest::of(&bytes));
+                    return Ok(Suite { source, release, inrelease, signers, lists });
                 }
                 // The mirror was updated between the two requests: then a newer InRelease fits the lists.
                 Err(

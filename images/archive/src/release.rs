@@ -145,6 +145,12 @@ impl Release {
         told.collect::<Vec<_>>().join(",")
     }
 
+    /// Its date as services that keep all states of an archive have it in their addresses: `20261120T083012Z`.
+    #[must_use]
+    pub fn snapshot(&self) -> String {
+        time::snapshot(self.date)
+    }
+
     /// The index of binary packages, uncompressed as the Release file lists it, with its path without extension. A folder has
     /// one for all architectures, and no component.
     pub(crate) fn packages(

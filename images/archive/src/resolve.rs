@@ -8,6 +8,7 @@
 
 mod error;
 mod explain;
+mod held;
 mod near;
 mod order;
 mod problem;
@@ -41,6 +42,10 @@ pub fn resolve<'u>(
     for installed in &request.base {
         problem.fix(installed);
     }
+    let variant = variant(universe, request);
+    for package in held::kept(universe, request, &asked, &variant).into_values() {
+        problem.hold(package);
+    }
     for dependency in &asked {
         if let Some(package) = dependency.chosen {
             problem.choose(package);
@@ -50,7 +55,7 @@ pub fn resolve<'u>(
     for installed in &request.base {
         roots.push(problem.root(&installed.name, Because::Base));
     }
-    for name in variant(universe, request) {
+    for name in variant {
         roots.push(problem.root(name, Because::Variant(request.variant)));
     }
     for asked in &asked {

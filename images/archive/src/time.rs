@@ -1,4 +1,4 @@
-//! The two times an archive writes, and one for people: seconds since 1970 in, seconds since 1970 out.
+//! The times an archive writes, and those for people: seconds since 1970 in, seconds since 1970 out.
 
 /// Reads the date of a Release file: `Sat, 15 Nov 2025 09:14:22 UTC` (RFC 5322 with `UTC`, `GMT` or `+0000`; the
 /// weekday is not checked). `None` for anything else; the Debian repository format knows no other zone.
@@ -24,6 +24,14 @@ pub(crate) fn show(seconds: u64) -> String {
     let (days, rest) = (seconds / 86_400, seconds % 86_400);
     let (year, month, day) = civil(days);
     format!("{year}-{month:02}-{day:02} {:02}:{:02} UTC", rest / 3600, rest / 60 % 60)
+}
+
+/// As services that keep all states of an archive have it in their addresses: `20251115T091422Z`.
+pub(crate) fn snapshot(seconds: u64) -> String {
+    let (days, rest) = (seconds / 86_400, seconds % 86_400);
+    let (year, month, day) = civil(days);
+    let (hour, minute, second) = (rest / 3600, rest / 60 % 60, rest % 60);
+    format!("{year:04}{month:02}{day:02}T{hour:02}{minute:02}{second:02}Z")
 }
 
 const MONTHS: [&str; 12] =
@@ -89,6 +97,7 @@ mod tests {
             assert_eq!(days(year, month, date), day);
         }
         assert_eq!(show(1_763_198_062), "2025-11-15 09:14 UTC");
+        assert_eq!(snapshot(1_763_198_062), "20251115T091422Z");
         show(u64::MAX);
     }
 }

@@ -18,15 +18,25 @@ use crate::project::Project;
 /// Where dpkg lists what is installed.
 const STATUS: &str = "var/lib/dpkg/status";
 
-/// What every container image of the recipe means now.
+/// What every container image of the recipe means now; those of a registry that are `held` are not asked for.
 ///
 /// # Errors
 /// One is not there, or its registry cannot be asked.
-pub(crate) fn pin(project: &Project, recipe: &Recipe) -> Result<Vec<LockedContainer>, Error> {
+pub(crate) fn pin(
+    project: &Project,
+    recipe: &Recipe,
+    held: &[LockedContainer],
+) -> Result<Vec<LockedContainer>, Error> {
     let mut pinned: Vec<LockedContainer> = Vec::new();
     for reference in recipe.containers() {
         let image = reference.to_string();
         if pinned.iter().any(|known| known.image == image) {
+            continue;
+        }
+        if let (Reference::Registry(_), Some(held)) =
+            (&**reference, held.iter().find(|held| held.image == image))
+        {
+            pinned.push(held.clone());
             continue;
         }
         let manifest = with(project, recipe, reference, &|_| {}, |source| {

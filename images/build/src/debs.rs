@@ -148,14 +148,16 @@ fn read(
             (bytes, Whence::Url { url: url.clone() })
         }
     };
-    let (request, stanza) = describe(&shown(&whence), &bytes)
+    let name = shown(&whence);
+    let name = Path::new(&name).file_name().unwrap_or_default().to_string_lossy();
+    let (request, stanza) = describe(&name, &bytes)
         .map_err(|why| no_package(&whence, &*Box::<dyn std::error::Error>::from(why)))?;
     let sha256 = store.insert(&bytes)?;
     Ok(Local { request, stanza, sha256, whence })
 }
 
-/// The package's request and its stanza.
-fn describe(shown: &str, bytes: &[u8]) -> Result<(String, String), String> {
+/// The request of the package in the file at `path`, and its stanza.
+pub(crate) fn describe(path: &str, bytes: &[u8]) -> Result<(String, String), String> {
     let read = || -> Result<String, deb::Error> {
         Ok(deb::Deb::new(bytes)?.control()?.control()?.trim_end().to_owned())
     };
@@ -164,9 +166,8 @@ fn describe(shown: &str, bytes: &[u8]) -> Result<(String, String), String> {
     let field =
         |name: &str| stanza.get(name).ok_or_else(|| format!("its control file has no {name}"));
     let request = format!("{}={}", field("Package")?, field("Version")?);
-    let name = Path::new(shown).file_name().unwrap_or_default().to_string_lossy();
     let list = format!(
-        "{control}\nFilename: {name}\nSize: {}\nSHA256: {}\n",
+        "{control}\nFilename: {path}\nSize: {}\nSHA256: {}\n",
         bytes.len(),
         Digest::of(bytes).hex()
     );

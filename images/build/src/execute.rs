@@ -75,6 +75,11 @@ impl Context<'_> {
         ))
     }
 
+    /// No file of what is made for `target` is newer, in seconds since 1970.
+    pub(crate) fn epoch(&self, target: &Target) -> u64 {
+        self.lock.epoch_of(&target.packages())
+    }
+
     /// Whoever makes the tree of that name holds this; whoever else needs it waits.
     pub(crate) fn turn_for(&self, tree: &str) -> Arc<Mutex<()>> {
         Arc::clone(lock_of(&self.turns).entry(tree.to_owned()).or_default())
@@ -356,6 +361,9 @@ fn fetch(context: &Context<'_>, plan: &Plan) -> Result<(), Error> {
     fetched.map(drop).map_err(|source| {
         if let Some(place) = source.url().and_then(|url| debs::place_of(recipe, url)) {
             return sources::of_file(recipe, source).placed(recipe, place);
+        }
+        if let Some(gone) = sources::gone(recipe, lock, &source) {
+            return gone;
         }
         let place = sources::proxy_of(recipe, &source).unwrap_or_default();
         Error::NamedArchive { place: recipe.at(place), source: Box::new(source) }

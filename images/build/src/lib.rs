@@ -8,6 +8,7 @@
 //! - [`contract`]: facts beside bases and overlays; which overlays hold on another base.
 //! - [`export`]: what is in the store in its ancestor's form.
 //! - [`signing`]: the keys of boot sets.
+//! - [`change`](mod@change): what another lock would change.
 //! - [`collect`](mod@collect): space.
 //! - [`publish`](mod@publish): which boot sets nodes get.
 //! - [`verify`](mod@verify): is what the store holds what it says it is?
@@ -17,6 +18,7 @@
 
 mod ansible;
 mod apt;
+pub mod change;
 pub mod collect;
 mod containers;
 pub mod contract;
@@ -42,7 +44,7 @@ pub use collect::{Garbage, Spare, collect};
 pub use error::Error;
 pub use event::Event;
 pub use execute::{Built, Goal, execute};
-pub use lock::lock;
+pub use lock::{Moving, lock};
 pub use overboot_record::Record;
 pub use plan::{Plan, Step, Target, plan};
 pub use project::{Apart, Occupied, Options, Project};

@@ -1,5 +1,8 @@
 //! Which packages, to the byte, a recipe means.
 
+mod held;
+mod wanted;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -23,77 +26,17 @@ use crate::plan::Target;
 use crate::project::{Occupied, Project};
 use crate::said::Said;
 use crate::sources::{self, ArchiveSources};
-use crate::transactions::{Packages, Transaction, transactions};
-use crate::{ansible, containers, inputs};
+use crate::transactions::{Transaction, transactions};
+use crate::{ansible, containers};
+use held::Held;
+pub use held::Moving;
+pub use wanted::{differences, is_current};
+use wanted::{sources_of, wanted, wanted_of};
 
 /// The package that holds the network boot loaders.
 pub(crate) const LOADERS: &str = "ipxe";
 
-/// The digest of everything in the recipe, and in the package files that it names, that says which packages are wanted; see
-/// [`Lock::wanted`].
-///
-/// # Errors
-/// A package file cannot be read.
-fn wanted(project: &Project, recipe: &Recipe) -> Result<Digest, Error> {
-    let bases = recipe.bases.iter().map(|(name, base)| {
-        let asked = asked(&base.provision, base.variant.has_packages());
-        (format!("base/{name}"), (Some(base.variant), None, asked))
-    });
-    let overlays = recipe.overlays.iter().map(|(name, overlay)| {
-        let asked = asked(&overlay.provision, false);
-        (format!("overlay/{name}"), (None, Some(&overlay.base), asked))
-    });
-    let python = ansible::packages(recipe).map(|names| {
-        let wanted = Packages { names, ..Packages::default() };
-        (ansible::PYTHON.to_owned(), (None, None, (vec![wanted], Vec::new())))
-    });
-    let images: BTreeMap<String, _> = bases.chain(overlays).chain(python).collect();
-    let debs = debs::state(project, recipe)?;
-    let text = serde_json::to_vec(&(&recipe.archive, &recipe.kernel.package, images, debs));
-    Ok(Digest::of(text.unwrap_or_default()))
-}
-
-/// The packages that an image's steps ask for, and its container images, each with the number of package transactions before it.
-fn asked(provision: &[Provisioner], starts: bool) -> (Vec<Packages>, Vec<(usize, String)>) {
-    let (found, wanted) = transactions(provision, starts);
-    let (mut before, mut containers) = (0, Vec::new());
-    for transaction in found {
-        match transaction {
-            Transaction::Packages(at) => before = at + 1,
-            Transaction::Container(image) => containers.push((before, image.to_string())),
-            _ => {}
-        }
-    }
-    (wanted, containers)
-}
-
-/// Is `lock` what the recipe means? It is not when it was made of another recipe, or without an image that can be made now.
-///
-/// # Errors
-/// A package file cannot be read.
-pub fn is_current(project: &Project, recipe: &Recipe, lock: &Lock) -> Result<bool, Error> {
-    let whole = crate::plan::targets(recipe).iter().all(|target| {
-        let image = matches!(target, Target::Base(_) | Target::Overlay(_));
-        !image
-            || !debs::missing(project, recipe, target).is_empty()
-            || lock.images.contains_key(&target.to_string())
-    });
-    if !whole || lock.wanted != wanted(project, recipe)? {
-        return Ok(false);
-    }
-    // A file that is there is the one that was locked; one that is not there may be at a colleague's.
-    for package in &lock.packages {
-        if let Whence::File { file } = &package.whence
-            && project.folder().join(file).exists()
-            && inputs::source(&project.folder().join(file))? != package.sha256
-        {
-            return Ok(false);
-        }
-    }
-    containers::are_current(project, recipe, lock)
-}
-
-/// Asks the archive which packages the recipe means today, and writes that down as the project's lock. Whoever builds by it has
+/// Asks the archive which packages the recipe means, and writes that down as the project's lock. Whoever builds by it has
 /// occupied the project before: two at once would each build by another lock than the one that stays.
 ///
 /// # Errors
@@ -101,19 +44,29 @@ pub fn is_current(project: &Project, recipe: &Recipe, lock: &Lock) -> Result<boo
 pub fn lock(
     occupied: &Occupied,
     recipe: &Recipe,
+    moving: Moving<'_>,
     progress: &(dyn Fn(Event) + Sync),
 ) -> Result<Lock, Error> {
     let project = occupied.project();
-    let lock = made(project, recipe, progress)?;
+    let lock = made(project, recipe, moving, progress)?;
     lock.save(project.folder())?;
     Ok(lock)
 }
 
-fn made(
+/// The lock that [`lock`] would write. Nothing is written but the cache of lists and packages.
+///
+/// # Errors
+/// The archive cannot be reached or trusted, or the packages cannot be had.
+pub fn made(
     project: &Project,
     recipe: &Recipe,
+    moving: Moving<'_>,
     progress: &(dyn Fn(Event) + Sync),
 ) -> Result<Lock, Error> {
+    let old = match moving {
+        Moving::All => Lock::load(project.folder()).ok().flatten(),
+        Moving::Only(_) => Lock::load(project.folder())?,
+    };
     let archives = sources::archives(recipe)?;
     let fetcher = project.fetcher(recipe)?;
     let index = index(project, recipe, &archives, &fetcher, progress)?;
@@ -121,13 +74,30 @@ fn made(
     let mut universe = Universe::pinned(&index, &recipe.archive.architecture, pins)?;
     pins_are_of_use(recipe, &universe)?;
     let locals = debs::all(project, recipe, &fetcher, &mut universe)?;
+    let wanted = wanted(project, recipe)?;
+    // What was chosen from other archives, or by other pins, is no choice any more.
+    let counts = |old: &Lock| match old.sources {
+        Some(sources) => sources == sources_of(recipe),
+        None => old.wanted == wanted,
+    };
+    let held = Held::new(
+        (project, recipe),
+        old.clone().filter(counts),
+        moving,
+        (&fetcher, &archives),
+        &mut universe,
+        progress,
+    )?;
     let mut chosen = Chosen {
         project,
         recipe,
         progress,
         universe: &universe,
         locals,
-        containers: containers::pin(project, recipe)?,
+        containers: containers::pin(project, recipe, &held.containers())?,
+        held: &held,
+        earlier: BTreeMap::new(),
+        wanted: wanted_of(recipe),
         there: BTreeMap::new(),
         seen: BTreeMap::new(),
         images: BTreeMap::new(),
@@ -158,17 +128,45 @@ fn made(
         suite: suite.source.suite.clone(),
         release: suite.release.described(),
         date: suite.release.date,
+        snapshot: suite.release.snapshot(),
+        inrelease: Some(suite.inrelease),
         lists: suite.lists.iter().map(|list| list.sha256).collect(),
     });
-    Ok(Lock {
+    let mut lock = Lock {
         version: 1,
-        wanted: wanted(project, recipe)?,
+        wanted,
+        sources: Some(sources_of(recipe)),
         epoch: index.suites.iter().map(|suite| suite.release.date).max().unwrap_or(0),
         archives: locked.collect(),
+        earlier: chosen.earlier.into_values().collect(),
         images: chosen.images,
         containers: chosen.containers,
         packages: chosen.packages.into_values().collect(),
-    })
+    };
+    if let Some(old) = old {
+        keep_epochs(&old, &mut lock);
+    }
+    Ok(lock)
+}
+
+/// An image whose packages are what they were keeps its time, and with it stays what it is when only others' packages change.
+fn keep_epochs(old: &Lock, lock: &mut Lock) {
+    let targets: Vec<String> = lock.images.keys().cloned().collect();
+    for target in targets {
+        let digests = |lock: &Lock| -> Vec<Vec<Vec<Digest>>> {
+            let batch = |batch: Vec<&LockedPackage>| batch.iter().map(|p| p.sha256).collect();
+            let step = |step: Vec<Vec<_>>| step.into_iter().map(batch).collect();
+            lock.steps(&target).into_iter().map(step).collect()
+        };
+        let epoch = old.epoch_of(&target);
+        if old.images.contains_key(&target)
+            && digests(old) == digests(lock)
+            && epoch != lock.epoch
+            && let Some(image) = lock.images.get_mut(&target)
+        {
+            image.epoch = Some(epoch);
+        }
+    }
 }
 
 /// What all archives have, each signed by its own keys.
@@ -246,6 +244,12 @@ struct Chosen<'u> {
     universe: &'u Universe,
     locals: Vec<(Deb, Local)>,
     containers: Vec<LockedContainer>,
+    /// What the lock that is there has, and is not to move.
+    held: &'u Held,
+    /// Earlier states of archives that packages are from.
+    earlier: BTreeMap<(Option<String>, String, String), LockedArchive>,
+    /// What the recipe asks for in each image.
+    wanted: BTreeMap<String, Digest>,
     /// What is in each base and overlay.
     there: BTreeMap<String, There<'u>>,
     /// What is in container images.
@@ -308,6 +312,7 @@ impl<'u> Chosen<'u> {
                 exclude: Placed::values(&packages.exclude),
                 files,
                 base: there.installed.clone(),
+                held: self.held.of(target),
                 ..Request::default()
             };
             self.warn_of_unknown(target, &packages.exclude, &there);
@@ -324,7 +329,7 @@ impl<'u> Chosen<'u> {
             };
             steps.push(self.note(&ordered));
         }
-        self.images.insert(target.to_owned(), LockedImage { steps });
+        self.insert(target, steps);
         self.there.insert(target.to_owned(), there);
         Ok(())
     }
@@ -398,7 +403,8 @@ impl<'u> Chosen<'u> {
         packages: &[&'u Package],
         said: &Said<'_>,
     ) -> Result<Vec<Vec<&'u Package>>, Error> {
-        let request = Request { variant: Variant::Essential, ..Request::default() };
+        let held = self.held.of(target);
+        let request = Request { variant: Variant::Essential, held, ..Request::default() };
         let essential: BTreeSet<&str> =
             self.resolve(target, &request, said)?.iter().map(|package| &*package.name).collect();
         let (first, rest): (Vec<&Package>, Vec<&Package>) =
@@ -424,6 +430,9 @@ impl<'u> Chosen<'u> {
     /// The kernel alone, without what would make an initrd of another kind for it, and without firmware: from a meta-package,
     /// the package with the image that it depends on, and those with its modules where they are apart, as Ubuntu has them.
     fn kernel(&mut self, name: &Placed<String>) -> Result<(), Error> {
+        if self.whole("kernel", name) {
+            return Ok(());
+        }
         let mut image = self.find("kernel", name, name.place)?;
         let mut passed = vec![image];
         let mut modules = Vec::new();
@@ -440,7 +449,7 @@ impl<'u> Chosen<'u> {
         modules.dedup_by(|a, b| a.name == b.name);
         modules.insert(0, image);
         let steps = vec![self.note(&[modules])];
-        self.images.insert("kernel".to_owned(), LockedImage { steps });
+        self.insert("kernel", steps);
         Ok(())
     }
 
@@ -467,22 +476,47 @@ impl<'u> Chosen<'u> {
 
     /// Packages and what they depend on: only their files are wanted.
     fn files(&mut self, target: &str, asked: &[Placed<String>]) -> Result<(), Error> {
-        let request = Request { install: Placed::values(asked), ..Request::default() };
+        let held = self.held.of(target);
+        let request = Request { install: Placed::values(asked), held, ..Request::default() };
         let place = asked.first().map(|name| name.place).unwrap_or_default();
         let said = Said { asked, place, ..Said::default() };
         let packages = self.resolve(target, &request, &said)?;
         let steps = vec![self.note(&[packages])];
-        self.images.insert(target.to_owned(), LockedImage { steps });
+        self.insert(target, steps);
         Ok(())
     }
 
     /// One package by itself: only its files are wanted.
     fn single(&mut self, target: &str, name: &str) -> Result<(), Error> {
+        if self.whole(target, name) {
+            return Ok(());
+        }
         // It goes with the suite.
         let package = self.find(target, name, self.recipe.archive.suite.place)?;
         let steps = vec![self.note(&[vec![package]])];
-        self.images.insert(target.to_owned(), LockedImage { steps });
+        self.insert(target, steps);
         Ok(())
+    }
+
+    /// Takes an image over as it is in the lock that is there, if it is to be held.
+    fn whole(&mut self, target: &str, name: &str) -> bool {
+        let Some(wanted) = self.wanted.get(target) else { return false };
+        let Some(steps) = self.held.whole(target, name, *wanted) else { return false };
+        let found = |locked: &&LockedPackage| {
+            let mut known = self.universe.versions(&locked.name);
+            known.find(|package| package.sha256 == locked.sha256)
+        };
+        let batch = |batch: &Vec<&LockedPackage>| batch.iter().filter_map(found).collect();
+        let steps: Vec<Vec<Vec<&Package>>> =
+            steps.iter().map(|step| step.iter().map(batch).collect()).collect();
+        let steps = steps.iter().map(|step| self.note(step)).collect();
+        self.insert(target, steps);
+        true
+    }
+
+    fn insert(&mut self, target: &str, steps: Vec<Vec<Vec<String>>>) {
+        let wanted = self.wanted.get(target).copied();
+        self.images.insert(target.to_owned(), LockedImage { epoch: None, wanted, steps });
     }
 
     fn note(&mut self, batches: &[Vec<&Package>]) -> Vec<Vec<String>> {
@@ -490,11 +524,19 @@ impl<'u> Chosen<'u> {
             let local = self.locals.iter().find(|(_, local)| local.sha256 == package.sha256);
             let whence = match local {
                 Some((_, local)) => local.whence.clone(),
-                None => Whence::Archive {
-                    archive: package.origin.source.archive.clone(),
-                    suite: package.origin.source.suite.clone(),
-                    path: package.filename.clone(),
-                },
+                None => {
+                    let earlier = self.held.earlier(&package.sha256);
+                    self.earlier.extend(earlier.map(|state| {
+                        let LockedArchive { archive, suite, snapshot, .. } = state.clone();
+                        ((archive, suite, snapshot), state.clone())
+                    }));
+                    Whence::Archive {
+                        archive: package.origin.source.archive.clone(),
+                        suite: package.origin.source.suite.clone(),
+                        path: package.filename.clone(),
+                        snapshot: earlier.map(|state| state.snapshot.clone()),
+                    }
+                }
             };
             let locked = LockedPackage {
                 name: package.name.clone(),
@@ -502,6 +544,7 @@ impl<'u> Chosen<'u> {
                 architecture: package.architecture.clone(),
                 whence,
                 size: package.size,
+                installed: package.installed_size.saturating_mul(1024),
                 sha256: package.sha256,
             };
             let key = locked.key();

@@ -350,19 +350,14 @@ impl Planner<'_> {
             .collect()
     }
 
-    fn start(&self) -> Inputs {
-        let mut inputs = Inputs::default();
-        inputs.set("maker", MAKER);
-        inputs.set("epoch", self.lock.epoch);
-        inputs
-    }
-
     fn kernel(&self) -> Inputs {
         self.packages("kernel")
     }
 
     fn packages(&self, target: &str) -> Inputs {
-        let mut inputs = self.start();
+        let mut inputs = Inputs::default();
+        inputs.set("maker", MAKER);
+        inputs.set("epoch", self.lock.epoch_of(target));
         for package in self.lock.steps(target).concat().concat() {
             inputs.set(
                 format!("package {}", package.name),
@@ -506,7 +501,8 @@ impl Planner<'_> {
             self.leave_out(&format!("set/{name}"), why);
             return None;
         };
-        let mut inputs = self.start();
+        let mut inputs = Inputs::default();
+        inputs.set("maker", MAKER);
         inputs.set("command line", &self.recipe.kernel.cmdline);
         inputs.set("signer", signer);
         // Which of two overlays is above is no matter of their names.
@@ -549,5 +545,7 @@ fn word(value: &impl serde::Serialize) -> String {
     serde_json::to_value(value).ok().and_then(|v| v.as_str().map(str::to_owned)).unwrap_or_default()
 }
 
+#[cfg(test)]
+mod reasons;
 #[cfg(test)]
 mod tests;

@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use overboot_archive::pins::Which;
 use overboot_archive::{Error as ArchiveError, Keyring, Pin, Source, keyrings, mirror};
 use overboot_recipe::{
-    Archive, Distribution, ExtraArchive, LockedPackage, PinnedVersions, Place, Placed, Recipe,
-    Whence,
+    Archive, Distribution, ExtraArchive, Lock, LockedPackage, PinnedVersions, Place, Placed,
+    Recipe, Whence,
 };
 
 use crate::apt::is_armored_by_name;
@@ -224,6 +224,34 @@ pub(crate) fn of_file(recipe: &Recipe, source: ArchiveError) -> Error {
     }
 }
 
+/// What is said of a locked package that its archive has no more: which state of it had the package, and how to go on.
+pub(crate) fn gone(recipe: &Recipe, lock: &Lock, source: &ArchiveError) -> Option<Error> {
+    let ArchiveError::Package { name, version, source, .. } = source else { return None };
+    let ArchiveError::NotFound { url } = &**source else { return None };
+    let mut named = lock.packages.iter();
+    let package = named.find(|one| one.name == *name && one.version == *version)?;
+    let state = lock.state(package)?;
+    let whose = state.archive.as_ref().map(|name| format!(" of [archive.extra.{name}]"));
+    let (whose, suite) = (whose.unwrap_or_default(), &state.suite);
+    let when = if state.snapshot.is_empty() { "then" } else { &state.snapshot };
+    let place = match &state.archive {
+        None => recipe.archive.mirror.as_ref().unwrap_or(&recipe.archive.suite).place,
+        Some(archive) => {
+            let extra = recipe.archive.extra.iter().find(|extra| *extra.name == **archive);
+            extra.map(|extra| extra.mirror.place).unwrap_or_default()
+        }
+    };
+    Some(Error::told(
+        format!(
+            "{}overboot.lock pins {name} {version}, and the mirror has it no more ({url}): {suite}{whose} had it in the state {when}",
+            recipe.at(place)
+        ),
+        format!(
+            "take what the archive has now (`overboot lock --update {name}`), or name as `mirror` for this build an archive of snapshots at {when}: the lock says what is right, wherever it comes from"
+        ),
+    ))
+}
+
 /// Where the recipe names the proxy, if it does and that is what an error is about.
 pub(crate) fn proxy_of(recipe: &Recipe, source: &ArchiveError) -> Option<Place> {
     let about = match source {
@@ -265,7 +293,7 @@ pub(crate) fn pins(recipe: &Recipe, archives: &[ArchiveSources<'_>]) -> Vec<Pin>
 #[must_use]
 pub fn url(archives: &[ArchiveSources<'_>], package: &LockedPackage) -> Option<String> {
     match &package.whence {
-        Whence::Archive { archive, suite, path } => {
+        Whence::Archive { archive, suite, path, .. } => {
             let theirs = archives.iter().find(|one| one.name() == archive.as_deref())?;
             let found = theirs.sources.iter().find(|source| source.suite == *suite);
             found.or(theirs.sources.first()).map(|source| source.url(path))
@@ -306,8 +334,10 @@ mod tests {
                     archive: archive.map(str::to_owned),
                     suite: suite.to_owned(),
                     path: "x.deb".into(),
+                    snapshot: None,
                 },
                 size: 1,
+                installed: 0,
                 sha256: Digest::of("x"),
             };
             super::url(&archives, &package)

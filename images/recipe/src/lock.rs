@@ -21,11 +21,17 @@ pub struct Lock {
     /// The digest of everything in the recipe that says which packages are wanted. When the recipe's differs, the lock is
     /// out of date.
     pub wanted: Digest,
-    /// Seconds since 1970: no file of an image is newer. The youngest `Release` that was used.
+    /// The digest of what the recipe says of its archives: packages that were chosen from others are not held.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sources: Option<Digest>,
+    /// Seconds since 1970: the youngest `Release` that was used.
     pub epoch: u64,
     /// The archives' states that the packages were chosen from.
     #[serde(default, rename = "archive")]
     pub archives: Vec<LockedArchive>,
+    /// Earlier states of them, which packages that were held are from: the archives list them no more.
+    #[serde(default, rename = "earlier", skip_serializing_if = "Vec::is_empty")]
+    pub earlier: Vec<LockedArchive>,
     /// What each image is made of, by target (`base/base`).
     #[serde(default, rename = "image")]
     pub images: BTreeMap<String, LockedImage>,
@@ -49,8 +55,14 @@ pub struct LockedArchive {
     /// What its Release file says of itself, in the words of apt's preferences: `o=Debian,a=stable,n=trixie`.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub release: String,
-    /// `Date` of its Release file, in seconds since 1970: what to ask a snapshot service for.
+    /// `Date` of its Release file, in seconds since 1970.
     pub date: u64,
+    /// The same as services that keep all states of an archive have it in their addresses: `20261120T083012Z`.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub snapshot: String,
+    /// The digest of its signed Release file, by which the very state is known again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub inrelease: Option<Digest>,
     /// The digests of its package lists, component by component.
     pub lists: Vec<Digest>,
 }
@@ -59,6 +71,13 @@ pub struct LockedArchive {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct LockedImage {
+    /// Seconds since 1970: no file of the image is newer. The state of the archives when its packages changed last, so that it
+    /// stays the same image when only others' packages change; none: [`Lock::epoch`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub epoch: Option<u64>,
+    /// The digest of what the recipe asks for in it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub wanted: Option<Digest>,
     /// For each step that installs packages, in order: batches that are configured one before the next, each with the keys of
     /// its packages ([`LockedPackage::key`]) in the order of unpacking.
     pub steps: Vec<Vec<Vec<String>>>,
@@ -87,6 +106,9 @@ pub enum Whence {
         suite: String,
         /// Its path below the mirror.
         path: String,
+        /// The [`LockedArchive::snapshot`] that had it, where the state that the lock was made from last has it no more.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        snapshot: Option<String>,
     },
     /// In the project, at this path.
     File {
@@ -114,8 +136,16 @@ pub struct LockedPackage {
     pub whence: Whence,
     /// Its size in bytes.
     pub size: u64,
+    /// What it takes when it is installed, as it says itself, in bytes.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub installed: u64,
     /// Its digest.
     pub sha256: Digest,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks for it so")]
+fn is_zero(number: &u64) -> bool {
+    *number == 0
 }
 
 impl LockedPackage {
@@ -221,6 +251,23 @@ impl Lock {
     pub fn manifest(&self, image: &Reference) -> Option<Digest> {
         let image = image.to_string();
         self.containers.iter().find(|known| known.image == image).map(|known| known.manifest)
+    }
+
+    /// No file of the image `target` is newer, in seconds since 1970.
+    #[must_use]
+    pub fn epoch_of(&self, target: &str) -> u64 {
+        self.images.get(target).and_then(|image| image.epoch).unwrap_or(self.epoch)
+    }
+
+    /// The state of its archive that has a package: where to look for it when the mirror has it no more.
+    #[must_use]
+    pub fn state(&self, package: &LockedPackage) -> Option<&LockedArchive> {
+        let Whence::Archive { archive, suite, snapshot, .. } = &package.whence else { return None };
+        let theirs = |state: &&LockedArchive| state.archive == *archive && state.suite == *suite;
+        match snapshot {
+            None => self.archives.iter().find(theirs),
+            Some(of) => self.earlier.iter().filter(theirs).find(|state| state.snapshot == *of),
+        }
     }
 
     /// The packages of `target`: step by step, batch by batch; nothing when the lock does not know it.

@@ -457,26 +457,34 @@ fn a_lock_is_read_as_it_was_written() {
             archive: None,
             suite: "trixie".into(),
             path: "pool/main/d/dash/dash_0.5.12-12_amd64.deb".into(),
+            snapshot: None,
         },
         size: 97_000,
+        installed: 191_488,
         sha256: overboot_digest::Digest::of("dash"),
     };
     let lock = Lock {
         version: 1,
         wanted: overboot_digest::Digest::of("wanted"),
+        sources: None,
         epoch: 1_789_000_000,
         archives: Vec::new(),
+        earlier: Vec::new(),
         containers: vec![LockedContainer {
             image: "oci:vendor/tool".into(),
             manifest: overboot_digest::Digest::of("manifest"),
         }],
-        images: [("base/base".to_owned(), LockedImage { steps: vec![vec![vec![package.key()]]] })]
-            .into(),
+        images: [("base/base".to_owned(), {
+            let steps = vec![vec![vec![package.key()]]];
+            LockedImage { epoch: Some(1), wanted: None, steps }
+        })]
+        .into(),
         packages: vec![package.clone()],
     };
     lock.save(folder.path()).unwrap();
     assert_eq!(Lock::load(folder.path()).unwrap().as_ref(), Some(&lock));
     assert_eq!(lock.steps("base/base"), [[[&package]]]);
+    assert_eq!((lock.epoch_of("base/base"), lock.epoch_of("kernel")), (1, 1_789_000_000));
     let manifest = overboot_digest::Digest::of("manifest");
     assert_eq!(lock.manifest(&"oci:vendor/tool".parse().unwrap()), Some(manifest));
     assert_eq!(lock.manifest(&"oci:vendor/other".parse().unwrap()), None);

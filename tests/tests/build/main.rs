@@ -3,6 +3,7 @@
 //! - [`fidelity`]: the tree is the one that mmdebstrap makes; dpkg and apt are content with it
 //! - [`reproducible`]: the same bytes again, also when the first try was killed; sizes; nothing is done twice
 //! - [`inspect`]: what images are, what differs, lists of software, what is built anew
+//! - [`lock`]: what is pinned stays, and what moves is shown before
 //! - [`killed`]: killed at any moment, the next build finishes
 //! - [`provisioners`]: every kind of step; inheritance, variables, slots, stacks of overlays
 //! - [`ansible`]: roles and playbooks
@@ -34,6 +35,7 @@ mod fidelity;
 mod gc;
 mod inspect;
 mod killed;
+mod lock;
 mod mistakes;
 mod modules;
 mod project;

@@ -7,7 +7,7 @@
 //! that doing without one thing does not excuse from the next.
 
 use std::cell::RefCell;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use overboot_debian::relation::{self, Dependency, Relation, Relations};
 use overboot_debian::version::Version;
@@ -80,6 +80,8 @@ pub(super) struct Problem<'u> {
     recommends: bool,
     /// Names whose candidate is not simply the universe's.
     settled: HashMap<String, Candidate<'u>>,
+    /// Those of them that are only preferred.
+    held: HashSet<String>,
     interned: RefCell<Interned<'u>>,
 }
 
@@ -89,6 +91,7 @@ impl<'u> Problem<'u> {
             universe,
             recommends,
             settled: HashMap::new(),
+            held: HashSet::new(),
             interned: RefCell::new(Interned::default()),
         }
     }
@@ -115,6 +118,12 @@ impl<'u> Problem<'u> {
     /// Of this name, only this package is meant.
     pub(super) fn choose(&mut self, package: &'u Package) {
         self.settled.insert(package.name.clone(), Candidate::Free(package));
+    }
+
+    /// The same, though nobody asked for that.
+    pub(super) fn hold(&mut self, package: &'u Package) {
+        self.held.insert(package.name.clone());
+        self.choose(package);
     }
 
     /// The requirement that the whole has this package.
@@ -169,6 +178,9 @@ impl<'u> Problem<'u> {
             (Candidate::None, true) => format!("{name} is excluded"),
             (Candidate::Fixed { version, .. }, _) => {
                 format!("{name} is installed in version {version} and stays as it is")
+            }
+            (Candidate::Free(package), true) if self.held.contains(name) => {
+                format!("{name} is held in version {}", package.version)
             }
             (Candidate::Free(package), true) => {
                 format!("{name} was asked for in version {}", package.version)

@@ -1,5 +1,6 @@
 //! What is asked for, and whether it can be meant.
 
+use std::collections::BTreeMap;
 use std::fmt;
 
 use overboot_debian::relation::{Dependency, Operator, Relation};
@@ -25,6 +26,9 @@ pub struct Request {
     /// Package files that are meant where their name and version are asked for, although an archive may list another file of
     /// that version. No other file is meant that no archive lists.
     pub files: Vec<Digest>,
+    /// Package files, by name, that are preferred to whatever else the suites have of that name, as long as what is asked for
+    /// can be had with them.
+    pub held: BTreeMap<String, Digest>,
     /// Whether recommended packages are installed too, where they can be.
     pub recommends: bool,
 }
@@ -162,13 +166,16 @@ pub(super) fn asked<'u>(
     Err(no_such_version(universe, request, relation))
 }
 
-/// The versions of a name that a request can mean: those that are listed, and files of its own.
+/// The versions of a name that a request can mean: those that are listed, files of its own, and what is held.
 fn meant<'u>(
     universe: &'u Universe,
     request: &Request,
     name: &str,
 ) -> impl Iterator<Item = &'u Package> {
-    let own = |package: &Package| request.files.contains(&package.sha256);
+    let own = |package: &Package| {
+        request.files.contains(&package.sha256)
+            || request.held.get(&package.name) == Some(&package.sha256)
+    };
     universe.versions(name).filter(move |package| package.is_listed || own(package))
 }
 

@@ -366,3 +366,76 @@ fn one_package_by_itself() {
         assert_eq!(found(bad), Err(()), "{bad}");
     }
 }
+
+/// `install`, with these packages held in these versions.
+fn holding(universe: &Universe, install: &str, held: &str) -> Request {
+    let held = base(held).into_iter().map(|held| {
+        let known = universe.versions(&held.name).find(|known| known.version == held.version);
+        (held.name, known.unwrap().sha256)
+    });
+    Request { held: held.collect(), ..ask(install) }
+}
+
+#[test]
+fn what_is_held_stays_unless_something_that_moves_needs_it_to() {
+    let universe = universe(
+        "app 1; Depends: lib (>= 1), tool
+         app 2; Depends: lib (>= 2), tool, extra
+         lib 1
+         lib 2
+         tool 1; Depends: plugin (= 1)
+         tool 2; Depends: plugin (= 2)
+         plugin 1; Breaks: lib (>> 2)
+         plugin 2
+         extra 1
+         other 1; Depends: lib
+         other 2; Depends: lib
+         mail 1; Provides: mta (= 1)
+         mail 2; Provides: mta (= 2)
+         sender 1; Depends: mta (= 1)
+         sender 2; Depends: mta (= 2)",
+    );
+    let all = "app 1, lib 1, other 1, plugin 1, tool 1";
+    let kept = |held: &str| solve(&universe, &holding(&universe, "app, other", held));
+    assert_eq!(kept(all), all);
+    // `app` moves, and needs another `lib`; nobody needs `other` or `tool` to.
+    let held = "lib 1, other 1, plugin 1, tool 1";
+    assert_eq!(kept(held), "app 2, extra 1, lib 2, other 1, plugin 1, tool 1");
+    // `plugin` moves, and `tool` cannot be with the new one.
+    let held = "app 1, lib 1, other 1, tool 1";
+    assert_eq!(kept(held), "app 1, lib 1, other 1, plugin 2, tool 2");
+    // What is asked for counts more, and so does what is there.
+    let request = holding(&universe, "app (>= 2), other", all);
+    assert_eq!(solve(&universe, &request), "app 2, extra 1, lib 2, other 1, plugin 1, tool 1");
+    let request =
+        Request { base: base("lib 2"), ..holding(&universe, "tool", "tool 1, plugin 1, lib 1") };
+    assert_eq!(solve(&universe, &request), "plugin 1, tool 1");
+    // By what it provides, too.
+    let request = holding(&universe, "sender", "mail 1");
+    assert_eq!(solve(&universe, &request), "mail 2, sender 2");
+    let request = holding(&universe, "sender, mail", "sender 1");
+    assert_eq!(solve(&universe, &request), "mail 2, sender 2");
+    // What is no longer there holds nothing.
+    let gone = [("app".to_owned(), overboot_digest::Digest::of("gone"))].into();
+    let request = Request { held: gone, ..ask("app") };
+    assert_eq!(solve(&universe, &request), "app 2, extra 1, lib 2, plugin 2, tool 2");
+}
+
+#[test]
+fn what_breaks_a_package_that_moves_is_not_held() {
+    let universe = universe(
+        "new 1
+         new 2
+         old 1; Breaks: new (>= 2)
+         old 2
+         base 1
+         mine 1; Conflicts: base (>= 2)
+         mine 2",
+    );
+    let request = holding(&universe, "new, old", "old 1");
+    assert_eq!(solve(&universe, &request), "new 2, old 2");
+    let request = holding(&universe, "new, old", "old 1, new 1");
+    assert_eq!(solve(&universe, &request), "new 1, old 1");
+    let request = Request { base: base("base 2"), ..holding(&universe, "mine", "mine 1") };
+    assert_eq!(solve(&universe, &request), "mine 2");
+}

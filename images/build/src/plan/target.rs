@@ -22,6 +22,18 @@ pub enum Target {
     Set(String),
 }
 
+impl Target {
+    /// What the lock calls the packages that it is made of.
+    pub(crate) fn packages(&self) -> String {
+        match self {
+            Self::Modules(_) | Self::Initrd(_) => Self::Kernel.to_string(),
+            Self::Kernel | Self::Ipxe | Self::Base(_) | Self::Overlay(_) | Self::Set(_) => {
+                self.to_string()
+            }
+        }
+    }
+}
+
 impl fmt::Display for Target {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

@@ -42,7 +42,11 @@ fn lock(epoch: u64, greeter: &str, hammer: &str) -> Lock {
     let lock = Lock::parse(&text, Path::new("overboot.lock")).unwrap();
     assert_eq!(
         lock.images["base/base"],
-        LockedImage { steps: vec![vec![vec![format!("greeter={greeter}")]]] }
+        LockedImage {
+            steps: vec![vec![vec![format!("greeter={greeter}")]]],
+            epoch: None,
+            wanted: None
+        }
     );
     lock
 }

@@ -41,7 +41,7 @@ pub(super) fn run(
         scratch: &scratch,
         enter: &[program.into(), ENTER.into()],
     };
-    ansible::ansible(root, &play, &means, context.lock.epoch, &log)?;
+    ansible::ansible(root, &play, &means, context.epoch(target), &log)?;
     overboot_rootfs::remove_tree(&scratch)?;
     for path in &step.reads {
         context.unchanged(path)?;
@@ -58,7 +58,7 @@ pub(super) fn has_python(context: &Context<'_>) -> bool {
 fn python(context: &Context<'_>, target: &Target) -> Result<PathBuf, Error> {
     tree::kept(context, &tree::files_name(context, PYTHON), |folder| {
         tree::extract(context, PYTHON, folder)?;
-        ansible::prepare_python(folder, context.lock.epoch, &context.log(target))?;
+        ansible::prepare_python(folder, context.lock.epoch_of(PYTHON), &context.log(target))?;
         Ok(())
     })
 }

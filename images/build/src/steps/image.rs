@@ -11,7 +11,7 @@ use super::artifact::{Made, contents_digest, publish};
 use super::tree;
 use crate::error::Error;
 use crate::execute::Context;
-use crate::plan::Step;
+use crate::plan::{Step, Target};
 
 /// Zstandard's strongest level that needs no more memory to read than the ones below it. Packing is done once, and every node
 /// fetches it.
@@ -25,8 +25,9 @@ pub(crate) fn base(context: &Context<'_>, step: &Step, name: &str) -> Result<u64
     let compression = context.recipe.bases.get(name).map_or(Compression::Zstd, |b| b.compression);
     context.log(&step.target)("packing");
     publish(context, step, "squashfs", |out| {
-        let options = options(context, compression);
-        let packed = image::write_squashfs(&tree, &scan(context), &options, out, &mut |_| {})?;
+        let options = options(context, &step.target, compression);
+        let packed =
+            image::write_squashfs(&tree, &scan(context, &step.target), &options, out, &mut |_| {})?;
         Ok(made(context, step, &packed.facts))
     })
     .and_then(|size| {
@@ -41,14 +42,15 @@ pub(crate) fn overlay(context: &Context<'_>, step: &Step, name: &str) -> Result<
         context.recipe.overlays.get(name).map_or(Compression::Zstd, |o| o.compression);
     context.log(&step.target)("packing");
     publish(context, step, "squashfs", |out| {
-        let options = options(context, compression);
-        let packed = upper::write_squashfs(&tree, &scan(context), &options, out, &mut |_| {})?;
+        let options = options(context, &step.target, compression);
+        let packed =
+            upper::write_squashfs(&tree, &scan(context, &step.target), &options, out, &mut |_| {})?;
         Ok(made(context, step, &packed.facts))
     })
 }
 
 /// How squashfs images are written; also for modules.
-pub(crate) fn options(context: &Context<'_>, compression: Compression) -> Options {
+pub(crate) fn options(context: &Context<'_>, target: &Target, compression: Compression) -> Options {
     Options {
         compression: match compression {
             Compression::Zstd => Squash::Zstd { level: ZSTD_LEVEL },
@@ -57,19 +59,19 @@ pub(crate) fn options(context: &Context<'_>, compression: Compression) -> Option
             Compression::Lz4 => Squash::Lz4,
         },
         threads: context.project.options().threads,
-        modification_time: time(context),
+        modification_time: time(context, target),
         cache: Some(Arc::new(BlockDirectory::open(context.project.blocks(), BLOCKS_LIMIT))),
         ..Options::default()
     }
 }
 
 /// The time of everything that has none of its own: squashfs and cpio count seconds in 32 bits.
-pub(crate) fn time(context: &Context<'_>) -> u32 {
-    u32::try_from(context.lock.epoch).unwrap_or(u32::MAX)
+pub(crate) fn time(context: &Context<'_>, target: &Target) -> u32 {
+    u32::try_from(context.epoch(target)).unwrap_or(u32::MAX)
 }
 
-fn scan(context: &Context<'_>) -> ScanOptions {
-    ScanOptions { latest_mtime: time(context), ..ScanOptions::default() }
+fn scan(context: &Context<'_>, target: &Target) -> ScanOptions {
+    ScanOptions { latest_mtime: time(context, target), ..ScanOptions::default() }
 }
 
 fn made(context: &Context<'_>, step: &Step, facts: &Facts) -> Made {

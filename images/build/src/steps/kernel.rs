@@ -52,11 +52,14 @@ pub(crate) fn modules(context: &Context<'_>, step: &Step, name: &str) -> Result<
     let kernel = open(context, &step.target)?;
     let Some(modules) = context.recipe.modules.get(name) else { return Err(gone(&step.target)) };
     let patterns = Placed::values(&modules.include);
-    let spec =
-        layer::LayerSpec { patterns: &patterns, firmware: None, modification_time: time(context) };
+    let spec = layer::LayerSpec {
+        patterns: &patterns,
+        firmware: None,
+        modification_time: time(context, &step.target),
+    };
     context.log(&step.target)("packing");
     publish(context, step, "squashfs", |out| {
-        let options = options(context, Compression::Zstd);
+        let options = options(context, &step.target, Compression::Zstd);
         let (made_layer, packed) = layer::pack(&kernel, &spec, &options, out, &mut |_| {})?;
         unmatched(context, &step.target, &kernel, &modules.include, &made_layer.unmatched)?;
         let version = kernel.kernel().version().to_owned();
@@ -144,23 +147,26 @@ pub(crate) fn provide(
 ) -> Result<(), Error> {
     let kernel = open(context, target)?;
     let patterns = Placed::values(include);
-    let spec =
-        layer::LayerSpec { patterns: &patterns, firmware: None, modification_time: time(context) };
+    let spec = layer::LayerSpec {
+        patterns: &patterns,
+        firmware: None,
+        modification_time: time(context, target),
+    };
     let found = layer::layer(&kernel, &spec)?;
     unmatched(context, target, &kernel, include, &found.unmatched)?;
     let place = to.map(|to| to.place).or(include.first().map(|first| first.place));
-    let put = put(context, root, kernel.kernel().version(), &found, to);
+    let put = put((context, target), root, kernel.kernel().version(), &found, to);
     put.map_err(|error| error.placed(context.recipe, place.unwrap_or_default()))
 }
 
 fn put(
-    context: &Context<'_>,
+    (context, target): (&Context<'_>, &Target),
     root: &Root,
     version: &str,
     found: &layer::Layer,
     to: Option<&Placed<PathBuf>>,
 ) -> Result<(), Error> {
-    let epoch = context.lock.epoch;
+    let epoch = context.epoch(target);
     let mut lists = BTreeMap::new();
     for entry in &found.entries {
         let Kind::File(source) = &entry.kind else { continue };

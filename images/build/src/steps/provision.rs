@@ -34,7 +34,7 @@ fn one(
     filters: &Filters,
 ) -> Result<(), Error> {
     let log = context.log(target);
-    let epoch = context.lock.epoch;
+    let epoch = context.epoch(target);
     let at = |place: Place| move |error: Error| error.placed(context.recipe, place);
     match step {
         Transaction::Packages(number) => {
