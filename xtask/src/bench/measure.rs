@@ -62,6 +62,8 @@ pub(crate) fn measure(command: &mut Command, memory: Memory) -> Result<Sample> {
     let name = command.get_program().to_string_lossy().into_owned();
     let mut complaints = tempfile::tempfile()?;
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(complaints.try_clone()?);
+    // What others have written, and what was removed for this, is not this one's to wait for.
+    rustix::fs::sync();
     let begun = Instant::now();
     let mut child = command.spawn().with_context(|| name.clone())?;
     let output = child.stdout.take().context("no output")?;

@@ -5,15 +5,22 @@ use serde_json::{Value, json};
 
 use super::measure::Sample;
 
-/// One who takes part: it is run with the number of the round, 0 for the one that fills caches and is not counted.
+/// One who takes part: it is run with the number of the round.
 pub(crate) struct Contender<'b> {
     name: &'static str,
+    /// Whether it fetches something, which a round 0 that is not counted leaves in the caches.
+    fetches: bool,
     run: Box<dyn Fn(usize) -> Result<Sample> + 'b>,
 }
 
 impl<'b> Contender<'b> {
     pub(crate) fn new(name: &'static str, run: impl Fn(usize) -> Result<Sample> + 'b) -> Self {
-        Self { name, run: Box::new(run) }
+        Self { name, fetches: false, run: Box::new(run) }
+    }
+
+    /// One that fetches something.
+    pub(crate) fn fetching(name: &'static str, run: impl Fn(usize) -> Result<Sample> + 'b) -> Self {
+        Self { fetches: true, ..Self::new(name, run) }
     }
 }
 
@@ -43,7 +50,7 @@ pub(crate) struct Race<'b> {
 impl Race<'_> {
     /// The round that is not counted.
     pub(crate) fn fill(&self) -> Result<()> {
-        for Contender { name, run } in &self.contenders {
+        for Contender { name, run, .. } in self.contenders.iter().filter(|one| one.fetches) {
             let sample = run(0).with_context(|| (*name).to_owned())?;
             eprintln!("  filling caches: {name}: {}", seconds(sample.seconds));
         }
@@ -54,7 +61,7 @@ impl Race<'_> {
     pub(crate) fn run(&self, runs: usize) -> Result<Vec<Figures>> {
         let mut samples: Vec<Vec<Sample>> = vec![Vec::with_capacity(runs); self.contenders.len()];
         for round in 1..=runs {
-            for (Contender { name, run }, samples) in self.contenders.iter().zip(&mut samples) {
+            for (Contender { name, run, .. }, samples) in self.contenders.iter().zip(&mut samples) {
                 let sample = run(round).with_context(|| (*name).to_owned())?;
                 eprintln!("  {round} of {runs}: {name}: {}", seconds(sample.seconds));
                 samples.push(sample);

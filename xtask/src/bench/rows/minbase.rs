@@ -23,14 +23,14 @@ fn make(bench: &Bench) -> Result<Race<'_>> {
         project.build(&["base/minbase"])
     };
     let peer = |name: &'static str, make: fn(&Bench, &std::path::Path) -> Result<_>| {
-        Contender::new(name, move |_| {
+        Contender::fetching(name, move |_| {
             bench.forget(&[name])?;
             make(bench, &bench.path(name))
         })
     };
     Ok(Race {
         contenders: vec![
-            Contender::new("overboot build", ours),
+            Contender::fetching("overboot build", ours),
             peer("mmdebstrap", peers::mmdebstrap),
             peer("debootstrap", peers::debootstrap),
         ],

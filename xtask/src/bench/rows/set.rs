@@ -1,5 +1,7 @@
 //! All that the recipe that ships makes: kernel, modules, initrd, base, discovery, boot sets.
 
+use std::rc::Rc;
+
 use anyhow::{Context, Result};
 
 use crate::bench::measure::Memory;
@@ -23,6 +25,13 @@ const SIZES: [(&str, u64); 4] = [
     ("modules/default", 35_000_000),
 ];
 
+/// Compressed blocks of an earlier build.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Blocks {
+    None,
+    AsBefore,
+}
+
 fn make(bench: &Bench) -> Result<Race<'_>> {
     let project = Project::shipped(bench, "set", "")?;
     let built = Project::sizes(&project.build(&[])?.said);
@@ -31,17 +40,17 @@ fn make(bench: &Bench) -> Result<Race<'_>> {
         let size = size.with_context(|| format!("the recipe that ships makes no {target}"))?.1;
         Ok(Goal::Size { what: target.to_owned(), bytes: size, at_most })
     });
-    let warm = Project::shipped(bench, "set-warm", "")?;
     let recipe = project.folder().to_owned();
-    let ours = move |_| {
-        project.forget()?;
-        project.forget_blocks()?;
-        Ok(project.run(&["build"], Memory::Watched)?.unmarked())
-    };
-    // Right after the other, which has left its blocks.
-    let ours_warm = move |_| {
-        warm.forget()?;
-        Ok(warm.run(&["build"], Memory::Watched)?.unmarked())
+    let project = Rc::new(project);
+    let ours = |blocks: Blocks| {
+        let project = Rc::clone(&project);
+        move |_| {
+            project.forget()?;
+            if blocks == Blocks::None {
+                project.forget_blocks()?;
+            }
+            Ok(project.run(&["build"], Memory::Watched)?.unmarked())
+        }
     };
     let peer = move |_| peers::on_imagebuilder(bench, &recipe);
     let mut goals = vec![
@@ -52,9 +61,10 @@ fn make(bench: &Bench) -> Result<Race<'_>> {
     goals.extend(sizes.into_iter().collect::<Result<Vec<_>>>()?);
     Ok(Race {
         contenders: vec![
-            Contender::new("overboot build", ours),
-            Contender::new("overboot build, compressed blocks from before", ours_warm),
-            Contender::new("on-imagebuilder's steps", peer),
+            Contender::new("overboot build", ours(Blocks::None)),
+            // The one before has left them.
+            Contender::new("overboot build, compressed blocks from before", ours(Blocks::AsBefore)),
+            Contender::fetching("on-imagebuilder's steps", peer),
         ],
         goals,
     })

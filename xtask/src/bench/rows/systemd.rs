@@ -39,8 +39,8 @@ fn make(bench: &Bench) -> Result<Race<'_>> {
     };
     Ok(Race {
         contenders: vec![
-            Contender::new("overboot build", ours),
-            Contender::new("mkosi", move |_| peers::mkosi(bench, &PACKAGES)),
+            Contender::fetching("overboot build", ours),
+            Contender::fetching("mkosi", move |_| peers::mkosi(bench, &PACKAGES)),
         ],
         goals: vec![Goal::Faster { ours: 0, peer: 1, times: 8.0 }],
     })

@@ -17,7 +17,7 @@ use crate::bench::{Bench, Row};
 
 pub(crate) const ROW: Row = Row {
     name: "update",
-    what: "one package of the base that ships has a new version: `lock --update` and `build`, to the new boot sets",
+    what: "one package of the base that ships has a new version: `lock --update PACKAGE` and `build`, to the new boot sets",
     needs: &[MKSQUASHFS, DPKG_DEB],
     make,
 };
@@ -43,7 +43,7 @@ fn make(bench: &Bench) -> Result<Race<'_>> {
         let version = package.next()?;
         let archive = Archive::new("local").package_file(&version.control, version.bytes);
         server.replace(archive.build(&key));
-        let locked = updated.run(&["lock", "--update"], Memory::Ignored)?;
+        let locked = updated.run(&["lock", "--update", PACKAGE], Memory::Ignored)?;
         let built = updated.build(&[])?;
         let lock = Lock::load(updated.folder())?.context("there is no lock")?;
         let there = lock.steps("base/base").concat().concat();
