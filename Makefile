@@ -23,7 +23,7 @@ build: deps-build compile
 compile:
 	$(CARGO) build --release --locked --package overboot
 
-# Building another system's files and running machines needs root; compiling does not.
+# Running machines needs root; compiling and building images does not.
 demo: deps-demo compile
 	$(CARGO) build --release --locked --quiet --package xtask
 	if [ $$(id -u) = 0 ]; then $(CARGO) xtask demo; else sudo -E env "PATH=$$PATH" $(CARGO) xtask demo; fi

@@ -94,6 +94,10 @@ fn main() -> ExitCode {
 }
 
 fn run(cli: Cli, printer: &Printer) -> Result<ExitCode> {
+    if commands::trees::are_meant(&cli.command, &cli.global) {
+        // While there is no thread yet.
+        overboot_build::become_root()?;
+    }
     match cli.command {
         Command::Init(args) => commands::init::run(&cli.global, &args, printer),
         Command::Lock(args) => commands::lock::run(&cli.global, &args, printer),

@@ -44,6 +44,7 @@ fn of(error: &(dyn StdError + 'static)) -> Option<String> {
     }
     of_any!(
         overboot_build::Error,
+        overboot_build::Refusal,
         overboot_inspect::Error,
         overboot_registry::Error,
         overboot_store::Error,

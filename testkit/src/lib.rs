@@ -13,6 +13,7 @@
 //! | [`program`] | a child process that ends with its test, and what it printed |
 //! | [`network`] | network namespaces with bridges and taps |
 //! | [`registry`] | an OCI registry, Debian's `docker-registry`, with a login and a certificate of its own |
+//! | [`user`] | an ordinary user of this machine, of whom only her programs know |
 //! | [`vm`] | virtual machines, with the accelerator that works here |
 //!
 //! Helpers panic where a test would: a broken test bed has no caller who could do better.
@@ -34,6 +35,7 @@ pub mod ports;
 pub mod program;
 pub mod registry;
 pub mod require;
+pub mod user;
 pub mod vm;
 
 pub use images::overboot;

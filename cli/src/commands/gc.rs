@@ -30,6 +30,9 @@ pub(crate) struct Args {
     /// With a cache that other projects may share: what is in it stays for so long after they were last used
     #[arg(long, value_name = "DAYS", default_value_t = 30)]
     days: u32,
+    /// Also the root trees that the next build would go on from. Without root it takes this to remove them: their files belong to others
+    #[arg(long)]
+    trees: bool,
     /// Only tell what would be removed
     #[arg(long)]
     dry_run: bool,
@@ -39,10 +42,14 @@ pub(crate) fn run(global: &Global, args: &Args, printer: &Printer) -> Result<Exi
     let (project, recipe) = project::open(global)?;
     let cached = Duration::from_secs(u64::from(args.days) * DAY);
     let grace = Duration::from_secs(u64::from(args.grace) * HOUR);
-    let spare = Spare { generations: args.keep, grace, cached };
+    let spare = Spare { generations: args.keep, grace, cached, trees: !args.trees };
     let garbage = collect(&project, &recipe, spare, args.dry_run)?;
-    let kinds =
-        [("blobs", &garbage.blobs), ("damaged", &garbage.damaged), ("cached", &garbage.cached)];
+    let kinds = [
+        ("blobs", &garbage.blobs),
+        ("damaged", &garbage.damaged),
+        ("cached", &garbage.cached),
+        ("trees", &garbage.trees),
+    ];
     let count =
         |files: &[(PathBuf, u64)]| (files.len(), files.iter().map(|(_, bytes)| bytes).sum::<u64>());
     let mut said = serde_json::json!({

@@ -19,5 +19,6 @@ pub(crate) mod sandbox;
 pub(crate) mod sbom;
 pub(crate) mod schema;
 pub(crate) mod serve;
+pub(crate) mod trees;
 pub(crate) mod try_vm;
 pub(crate) mod verify;

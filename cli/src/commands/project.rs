@@ -45,7 +45,7 @@ fn read(global: &Global, registry: overboot_registry::Options) -> Result<(Projec
     Ok((Project::open(&folder, options)?, recipe))
 }
 
-fn folder(global: &Global) -> Result<PathBuf> {
+pub(super) fn folder(global: &Global) -> Result<PathBuf> {
     match &global.project {
         Some(folder) => Ok(folder.clone()),
         None => Ok(Recipe::find(&std::env::current_dir().context("where am I?")?)?),

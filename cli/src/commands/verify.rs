@@ -29,6 +29,12 @@ pub(crate) struct Args {
     rebuild: bool,
 }
 
+impl Args {
+    pub(crate) fn makes_trees(&self) -> bool {
+        self.rebuild
+    }
+}
+
 pub(crate) fn run(global: &Global, args: &Args, printer: &Printer) -> Result<ExitCode> {
     match (args.rebuild, args.references.as_slice()) {
         (true, references) => rebuild(global, references, printer),

@@ -19,6 +19,7 @@ use overboot_store::{Artifact, Store, generation};
 use crate::error::Error;
 use crate::plan::{Target, targets};
 use crate::project::Project;
+use crate::steps::discard_tree;
 use crate::verify::parts;
 
 /// How long a download that was begun waits for somebody to go on with it.
@@ -34,6 +35,8 @@ pub struct Spare {
     /// In a cache that other projects may share, files for so long after they were last used. In a project's own cache, only what
     /// its lock names stays.
     pub cached: Duration,
+    /// Root trees: another build is faster with them.
+    pub trees: bool,
 }
 
 /// Files with their lengths in bytes.
@@ -50,6 +53,8 @@ pub struct Garbage {
     pub damaged: Files,
     /// Package files, and layers of container images.
     pub cached: Files,
+    /// Root trees, and what is noted beside them.
+    pub trees: Files,
 }
 
 /// Removes what nobody needs, or only tells it where `dry`.
@@ -78,6 +83,7 @@ pub fn collect(
             .map(|lock| cached(project, lock, spare))
             .transpose()?
             .unwrap_or_default(),
+        trees: if spare.trees { Files::new() } else { trees(project)? },
     };
     if !dry {
         garbage.blobs = store.collect(&gone, &kept, since)?;
@@ -88,8 +94,28 @@ pub fn collect(
                 removed => removed.map_err(Error::io("remove", path))?,
             }
         }
+        for (path, _) in &garbage.trees {
+            discard_tree(project, path)?;
+        }
     }
     Ok(garbage)
+}
+
+/// What is kept of trees, each with all that is in it.
+fn trees(project: &Project) -> Result<Files, Error> {
+    fn bytes(path: &Path) -> u64 {
+        let own = fs_err::symlink_metadata(path).map_or(0, |there| there.len());
+        let inside = fs_err::read_dir(path).into_iter().flatten().flatten();
+        own + inside.map(|entry| bytes(&entry.path())).sum::<u64>()
+    }
+    let folder = project.trees();
+    let mut trees = Vec::new();
+    for entry in fs_err::read_dir(&folder).map_err(Error::io("read", &folder))? {
+        let path = entry.map_err(Error::io("read", &folder))?.path();
+        trees.push((path.clone(), bytes(&path)));
+    }
+    trees.sort();
+    Ok(trees)
 }
 
 /// The names that go.

@@ -253,8 +253,8 @@ fn carry_out(
 ) -> Result<Vec<(Target, u64)>, Error> {
     if !plan.is_empty() && !rustix::process::geteuid().is_root() {
         return Err(Error::told(
-            "building needs root for now: owners, devices and mounts of another system",
-            "run it with sudo",
+            "building needs root: owners and mounts of another system",
+            "become that with `become_root` before anything else, as the program does",
         ));
     }
     let architecture = &recipe.archive.architecture;
@@ -270,6 +270,9 @@ fn carry_out(
     if let (true, Some(note)) = (project.options().offline, plan.notes.first()) {
         let help = "leave out --offline, or `network = true` in the recipe";
         return Err(Error::told(note.clone(), help));
+    }
+    if !plan.is_empty() {
+        overboot_rootfs::rootless::fit(&project.scratch())?;
     }
     let store = project.store()?;
     for step in plan.steps.iter().filter(|step| !step.runs()) {

@@ -46,6 +46,7 @@ pub use event::Event;
 pub use execute::{Built, Goal, execute};
 pub use lock::{Moving, lock};
 pub use overboot_record::Record;
+pub use overboot_rootfs::rootless::{Refusal, become_root};
 pub use plan::{Plan, Step, Target, plan};
 pub use project::{Apart, Occupied, Options, Project};
 pub use publish::publish;

@@ -30,6 +30,9 @@ impl Default for Options {
     }
 }
 
+/// What is nobody's business but ours, in a project's folder.
+const PRIVATE: &str = ".overboot";
+
 /// A project's folder.
 #[derive(Debug, Clone)]
 pub struct Project {
@@ -55,6 +58,7 @@ impl Project {
     /// # Errors
     /// [`Error::Busy`] where somebody else does this; the folder cannot be made.
     pub fn apart(&self) -> Result<Apart, Error> {
+        self.is_ours()?;
         let private = self.private();
         fs_err::create_dir_all(&private).map_err(Error::io("make", &private))?;
         let lock = lock(&private.join("apart.lock"))?;
@@ -64,6 +68,20 @@ impl Project {
         let options = Options { cache: Some(self.cache()), ..self.options.clone() };
         let project = Self { folder: self.folder.clone(), made: folder, options };
         Ok(Apart { project, _lock: lock })
+    }
+
+    /// Has this user made root trees, whole or not, in a project's folder?
+    #[must_use]
+    pub fn has_trees(folder: &Path) -> bool {
+        let private = folder.join(PRIVATE);
+        let owner = rustix::fs::lstat(&private).map(|there| there.st_uid);
+        if owner != Ok(rustix::process::geteuid().as_raw()) {
+            return false;
+        }
+        let mut folders = ["trees", "scratch", "apart"].into_iter();
+        folders.any(|name| {
+            std::fs::read_dir(private.join(name)).is_ok_and(|mut inside| inside.next().is_some())
+        })
     }
 
     /// Where it is.
@@ -92,8 +110,30 @@ impl Project {
         Ok(Store::open_or_create(self.store_folder())?)
     }
 
+    /// Does what was built before belong to whoever builds now? Root could go on with what a user began, and the other way round
+    /// some of it; but the owners in a user's trees are other numbers for root, and neither could remove what both had made.
+    fn is_ours(&self) -> Result<(), Error> {
+        let ours = rustix::process::geteuid();
+        for folder in [self.private(), self.store_folder(), self.trees(), self.scratch()] {
+            let Ok(there) = rustix::fs::lstat(&folder) else { continue };
+            if there.st_uid != ours.as_raw() {
+                return Err(Error::told(
+                    format!(
+                        "{} belongs to another user: somebody else has built here, with sudo or without",
+                        folder.display()
+                    ),
+                    format!(
+                        "build as that user; or have that user run `overboot gc --trees`, and make the project yours: sudo chown -R \"$USER\" {} (root: chown -R root)",
+                        self.folder.display()
+                    ),
+                ));
+            }
+        }
+        Ok(())
+    }
+
     fn private(&self) -> PathBuf {
-        self.made.join(".overboot")
+        self.made.join(PRIVATE)
     }
 
     fn cache(&self) -> PathBuf {
@@ -158,8 +198,9 @@ impl Project {
     /// Keeps others that write into this project out until it is dropped, and clears away what a killed one left behind.
     ///
     /// # Errors
-    /// [`Error::Busy`].
+    /// [`Error::Busy`]; what was built here belongs to another user.
     pub fn occupy(&self) -> Result<Occupied, Error> {
+        self.is_ours()?;
         let private = self.private();
         fs_err::create_dir_all(&private).map_err(Error::io("make", &private))?;
         let file = lock(&private.join("lock"))?;

@@ -89,9 +89,35 @@ pub enum Error {
         /// What it says.
         target: PathBuf,
     },
+    /// A folder cannot hold the tree of another system.
+    #[error(
+        "{} cannot hold the tree of another system: no {what}\n  help: a project builds on ext4, XFS or btrfs, and on no network's file system; put it there",
+        folder.display()
+    )]
+    Unfit {
+        /// The folder.
+        folder: PathBuf,
+        /// What cannot be made in it.
+        what: &'static str,
+        /// Why not.
+        #[source]
+        source: io::Error,
+    },
+    /// overlayfs is refused.
+    #[error(
+        "cannot mount overlayfs on {}\n  help: whoever is not root needs Linux 5.12 or newer for it, and a file system with extended attributes; inside of a container it may be forbidden",
+        merged.display()
+    )]
+    Overlay {
+        /// Where it was to be.
+        merged: PathBuf,
+        /// Why not.
+        #[source]
+        source: io::Error,
+    },
     /// The sandbox could not be set up.
     #[error(
-        "cannot start {program} in the sandbox\n  help: a sandbox needs root and namespaces; a script needs a `#!` line whose program is in the image"
+        "cannot start {program} in the sandbox\n  help: a sandbox needs namespaces and a /proc that nothing hides, which a container may forbid; a script needs a `#!` line whose program is in the image"
     )]
     Sandbox {
         /// What was to be run.
@@ -102,7 +128,7 @@ pub enum Error {
     },
     /// A script of the building machine's could not be started there.
     #[error(
-        "cannot start {program} on this machine\n  help: it needs root and namespaces, and a `#!` line whose program is on this machine"
+        "cannot start {program} on this machine\n  help: it needs namespaces, which a container may forbid, and a `#!` line whose program is on this machine"
     )]
     HostScript {
         /// What was to be run.

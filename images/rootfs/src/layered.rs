@@ -10,7 +10,7 @@ use rustix::mount::{MountFlags, mount};
 
 use crate::error::Error;
 use crate::root::Root;
-use crate::sys;
+use crate::{rootless, sys};
 
 /// Runs `work` on the tree `lower` with its changes going into `upper`. `workdir` must be an empty folder beside `upper` and
 /// `merged` an empty folder; all three are made where they are missing.
@@ -54,10 +54,14 @@ fn mount_overlay(lower: &Path, upper: &Path, workdir: &Path, merged: &Path) -> R
         options.extend(name.as_bytes());
         options.extend(escaped(path));
     }
-    options.extend(b",metacopy=off,redirect_dir=off,index=off,xino=off");
+    options.extend(b",metacopy=off,redirect_dir=nofollow,index=off,xino=off");
+    if rootless::in_user_namespace() {
+        // Nobody but root of the machine has `trusted.*`.
+        options.extend(b",userxattr");
+    }
     let options = std::ffi::CString::new(options).unwrap_or_default();
     mount("overboot", merged, "overlay", MountFlags::empty(), options.as_c_str())
-        .map_err(|source| Error::io("mount overlayfs on", merged)(source.into()))
+        .map_err(|source| Error::Overlay { merged: merged.to_owned(), source: source.into() })
 }
 
 /// A path as overlayfs reads it among its options (Documentation/filesystems/overlayfs.rst): a comma would end the option, a

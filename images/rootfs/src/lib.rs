@@ -10,6 +10,7 @@
 //! - [`layered`]: a tree on top of another (overlayfs in a mount namespace of its own).
 //! - [`upper`]: from what is in that tree then to what an overlay is: what changed, and no more.
 //! - [`Sandbox`]: where everything that a package or a user brought is run.
+//! - [`rootless`]: an ordinary user as root of a namespace, for all of this.
 //!
 //! Does not know: where packages come from, which are wanted, how a tree is packed, recipes.
 
@@ -26,6 +27,7 @@ pub mod layered;
 mod network;
 pub mod provision;
 mod root;
+pub mod rootless;
 mod run;
 mod sandbox;
 mod sys;

@@ -17,6 +17,7 @@ use rustix::fs::{
 use rustix::io::Errno;
 
 use crate::error::Error;
+use crate::rootless;
 
 mod removal;
 
@@ -34,6 +35,9 @@ pub struct Root {
 /// The attribute by which overlayfs marks a folder beneath which nothing of the lower tree shows
 /// (Documentation/filesystems/overlayfs.rst, *whiteouts and opaque directories*).
 pub(crate) const OPAQUE: &[u8] = b"trusted.overlay.opaque";
+
+/// What overlayfs's own attributes begin with: for root of the machine, and in a user namespace (mount option `userxattr`).
+const OVERLAYFS: [&[u8]; 2] = [b"trusted.overlay.", b"user.overlay."];
 
 /// How large a file may be that is read whole: the largest of them, dpkg's database and package indexes, stay far below.
 pub(crate) const LARGEST: u64 = 64 << 20;
@@ -446,13 +450,15 @@ fn xattrs_of(file: &OwnedFd) -> rustix::io::Result<BTreeMap<Vec<u8>, Vec<u8>>> {
     };
     let mut found = BTreeMap::new();
     for name in names[..length].split(|byte| *byte == 0).filter(|name| !name.is_empty()) {
-        if name.starts_with(b"trusted.overlay.") && name != OPAQUE {
-            continue;
-        }
+        let as_name = match OVERLAYFS.iter().find_map(|own| name.strip_prefix(*own)) {
+            Some(b"opaque") => OPAQUE,
+            Some(_) => continue,
+            None => name,
+        };
         let mut value = vec![0; 64 << 10];
         let length = rustix::fs::fgetxattr(file, OsStr::from_bytes(name), &mut value)?;
         value.truncate(length);
-        found.insert(name.to_vec(), value);
+        found.insert(as_name.to_vec(), value);
     }
     Ok(found)
 }
@@ -492,7 +498,10 @@ pub(crate) fn set_attributes(
 ) -> io::Result<()> {
     let (folder, name) = (&*place.0, place.1);
     let (uid, gid) = (Uid::from_raw(attributes.uid), Gid::from_raw(attributes.gid));
-    chownat(folder, name, Some(uid), Some(gid), AtFlags::SYMLINK_NOFOLLOW)?;
+    match chownat(folder, name, Some(uid), Some(gid), AtFlags::SYMLINK_NOFOLLOW) {
+        Err(Errno::INVAL) => return Err(rootless::no_such_user(attributes.uid, attributes.gid)),
+        owned => owned?,
+    }
     if !symlink {
         // After chown, which takes set-uid bits away.
         chmodat(folder, name, Mode::from_raw_mode(attributes.mode & 0o7777), AtFlags::empty())?;

@@ -1,7 +1,7 @@
 //! Where everything that a package or a user brought is run: in the tree, seeing neither the host's files, devices, processes
 //! nor network.
 //!
-//! Namespaces for mounts, processes, host name, IPC and network (namespaces(7)); a `/dev` with eight nodes that no hardware
+//! Namespaces for mounts, processes, host name, IPC and network (namespaces(7)); a `/dev` with six nodes that no hardware
 //! is behind; `/run` and `/tmp` in memory; what `/proc` offers to change, read-only; only the capabilities that packages need.
 //! All of it ends with the process that asked for it, however that ends, and what a program leaves running ends with the program.
 
@@ -58,15 +58,8 @@ const ALLOWED_ALONE: [libc::c_ulong; 2] = [10, 13];
 /// Files of `/proc` that reach the host's kernel: read-only.
 const READ_ONLY: [&str; 5] = ["sys", "sysrq-trigger", "irq", "bus", "fs"];
 
-/// Name, major, minor (Linux allocated devices).
-const DEVICES: [(&str, u32, u32); 6] = [
-    ("null", 1, 3),
-    ("zero", 1, 5),
-    ("full", 1, 7),
-    ("random", 1, 8),
-    ("urandom", 1, 9),
-    ("tty", 5, 0),
-];
+/// The machine's own nodes, which nobody inside can change: an ordinary user's namespace may make none.
+const DEVICES: [&str; 6] = ["null", "zero", "full", "random", "urandom", "tty"];
 
 const LINKS: [(&str, &str); 5] = [
     ("fd", "/proc/self/fd"),
@@ -184,12 +177,10 @@ impl Sandbox {
                 mounts.push(remount(inside("tmp"), inert));
             }
         }
+        let device = |name: &str| inside(&format!("dev/{name}"));
         let mut makes: Vec<Make> = DEVICES
             .iter()
-            .map(|(name, major, minor)| Make::Device {
-                path: inside(&format!("dev/{name}")),
-                device: libc::makedev(*major, *minor),
-            })
+            .map(|name| Make::File { path: device(name), contents: Vec::new() })
             .collect();
         makes.extend(LINKS.iter().map(|(name, target)| Make::Link {
             path: inside(&format!("dev/{name}")),
@@ -210,6 +201,10 @@ impl Sandbox {
             data: text("newinstance,ptmxmode=0666,mode=620"),
             optional: true,
         }];
+        for name in DEVICES {
+            last.push(bind(text(Path::new("/dev").join(name)), device(name), 0));
+            last.push(remount(device(name), libc::MS_RDONLY | libc::MS_NOSUID | libc::MS_NOEXEC));
+        }
         for (name, folder) in &self.folders {
             let path = inside(&format!("run/{name}"));
             makes.push(Make::Folder { path: path.clone() });

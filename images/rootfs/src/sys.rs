@@ -32,10 +32,6 @@ pub(crate) struct Mount {
 /// A file or link to make in the new namespace.
 #[derive(Debug)]
 pub(crate) enum Make {
-    Device {
-        path: CString,
-        device: libc::dev_t,
-    },
     Link {
         path: CString,
         target: CString,
@@ -123,6 +119,13 @@ pub(crate) fn gather(command: &mut Command, gathering: Gathering) {
     unsafe {
         command.pre_exec(move || gathering.enter(parent));
     }
+}
+
+/// Gives this process, which may have one thread only, a user namespace of its own, in which it is nobody until somebody writes who
+/// it is (user_namespaces(7)).
+pub(crate) fn own_user_namespace() -> io::Result<()> {
+    // SAFETY: unshare takes a number and touches no memory.
+    check(unsafe { libc::unshare(libc::CLONE_NEWUSER) })
 }
 
 /// Gives the calling thread, and the threads it starts, a mount namespace of its own, whose mounts nobody else sees and which
@@ -219,8 +222,10 @@ impl Confinement {
         }
         first::go_on_as_program(self.limit)?;
         unsynced::wait_for_no_disk()?;
-        // SAFETY: these take numbers.
+        // SAFETY: these take numbers, and no pointer to no groups.
         unsafe {
+            // The groups of whoever builds are nobody's business inside. A machine may forbid to leave them.
+            libc::syscall(libc::SYS_setgroups, 0, std::ptr::null::<libc::gid_t>());
             libc::prctl(libc::PR_CAP_AMBIENT, libc::PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0);
             for capability in (0..=63).filter(|number| !self.allowed.contains(number)) {
                 let dropped = check(libc::prctl(libc::PR_CAPBSET_DROP, capability, 0, 0, 0));
@@ -239,7 +244,17 @@ impl Confinement {
 
 impl Mount {
     fn make(&self) -> io::Result<()> {
-        match mount(&self.source, &self.target, &self.kind, self.flags, &self.data) {
+        let with = |flags| mount(&self.source, &self.target, &self.kind, flags, &self.data);
+        let made = with(self.flags).or_else(|error| {
+            // In a user namespace, what the machine's own mounts forbid stays forbidden in copies of them (mount_namespaces(7)).
+            let refused = error.raw_os_error() == Some(libc::EPERM);
+            if refused && self.flags & libc::MS_REMOUNT != 0 {
+                with(self.flags | forbidden(&self.target)?)
+            } else {
+                Err(error)
+            }
+        });
+        match made {
             Err(_) if self.optional => Ok(()),
             made => made,
         }
@@ -251,11 +266,6 @@ impl Make {
         // SAFETY: every pointer is a string that lives on.
         unsafe {
             match self {
-                Self::Device { path, device } => {
-                    check(libc::mknod(path.as_ptr(), libc::S_IFCHR | 0o666, *device))?;
-                    // mknod takes the umask away.
-                    check(libc::chmod(path.as_ptr(), 0o666))
-                }
                 Self::Link { path, target } => check(libc::symlink(target.as_ptr(), path.as_ptr())),
                 Self::Folder { path } => check(libc::mkdir(path.as_ptr(), 0o755)),
                 Self::File { path, contents } => {
@@ -287,6 +297,12 @@ fn mount(
     check(unsafe {
         libc::mount(source.as_ptr(), target.as_ptr(), kind.as_ptr(), flags, data.as_ptr().cast())
     })
+}
+
+/// What the mount at a path forbids, as flags of mount(2); statvfs(3) has the same numbers for these.
+fn forbidden(path: &CStr) -> io::Result<libc::c_ulong> {
+    let all = libc::MS_RDONLY | libc::MS_NOSUID | libc::MS_NODEV | libc::MS_NOEXEC;
+    Ok(rustix::fs::statvfs(path)?.f_flag.bits() & all)
 }
 
 /// Whatever we were started with, open files of the host are none of the program's business.

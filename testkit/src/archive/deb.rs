@@ -24,6 +24,7 @@ enum Entry {
     File(u32, Vec<u8>),
     Symlink(String),
     HardLink(String),
+    Device,
 }
 
 impl Deb {
@@ -91,6 +92,12 @@ impl Deb {
     #[must_use]
     pub fn hard_link(self, path: &str, target: &str) -> Self {
         self.entry(path, Entry::HardLink(format!("./{target}")))
+    }
+
+    /// A device node, that of `/dev/zero`.
+    #[must_use]
+    pub fn device(self, path: &str) -> Self {
+        self.entry(path, Entry::Device)
     }
 
     fn entry(mut self, path: &str, entry: Entry) -> Self {
@@ -229,7 +236,7 @@ impl Entry {
     fn len(&self) -> usize {
         match self {
             Self::File(_, content) => content.len(),
-            Self::Directory(_) | Self::Symlink(_) | Self::HardLink(_) => 0,
+            Self::Directory(_) | Self::Symlink(_) | Self::HardLink(_) | Self::Device => 0,
         }
     }
 }
@@ -246,6 +253,11 @@ fn append(tar: &mut tar::Builder<Vec<u8>>, path: &str, entry: &Entry) {
             let symlink = matches!(entry, Entry::Symlink(_));
             let kind = if symlink { tar::EntryType::Symlink } else { tar::EntryType::Link };
             (kind, 0o777, &[])
+        }
+        Entry::Device => {
+            header.set_device_major(1).expect("it fits");
+            header.set_device_minor(5).expect("it fits");
+            (tar::EntryType::Char, 0o666, &[])
         }
     };
     header.set_entry_type(kind);

@@ -15,6 +15,7 @@
 //! - [`shipped`]: every recipe that ships, on stand-ins for what vendors let nobody ship; ten overlays on the boot server
 //! - [`mistakes`]: what only the archive or a build finds wrong with a recipe has its place in it
 //! - [`refusals`]: bad input, a full disk, no network: said in words, and nothing is changed
+//! - [`rootless`]: an ordinary user makes the same bytes as root; where a machine forbids it, it says why
 //! - [`registry`]: what is pushed to a registry is pulled elsewhere, checked
 //! - [`project`]: a project and its store, seen from outside; [`small`]: a Debian of a handful of packages
 
@@ -43,6 +44,7 @@ mod provisioners;
 mod refusals;
 mod registry;
 mod reproducible;
+mod rootless;
 mod shipped;
 mod small;
 mod ubuntu;

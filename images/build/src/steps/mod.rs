@@ -27,7 +27,7 @@ use crate::lock::LOADERS;
 use crate::plan::{Step, Target, steps_of};
 
 pub(crate) use artifact::{contents_digest, record, why_unusable};
-pub(crate) use tree::{is_packed, sweep as sweep_trees};
+pub(crate) use tree::{discard as discard_tree, is_packed, sweep as sweep_trees};
 
 /// Makes what the step is for; returns its size.
 pub(crate) fn run(context: &Context<'_>, step: &Step) -> Result<u64, Error> {

@@ -5,7 +5,7 @@ use std::sync::PoisonError;
 
 use overboot_digest::Digest;
 use overboot_recipe::{Lock, Recipe};
-use overboot_rootfs::{Filters, Root, identity, layered, upper};
+use overboot_rootfs::{Filters, Root, identity, layered, rootless, upper};
 
 use super::provision;
 use crate::ansible::PYTHON;
@@ -41,8 +41,12 @@ pub(crate) fn is_kept(context: &Context<'_>, name: &str) -> bool {
 
 /// Is all of a tree there? Somebody may have begun to remove it by hand: what is left of it is not the tree.
 fn is_whole(tree: &Path) -> bool {
-    tree.is_dir()
-        && fs_err::read_to_string(counted(tree)).is_ok_and(|said| said == entries(tree).to_string())
+    tree.is_dir() && fs_err::read_to_string(counted(tree)).is_ok_and(|said| said == to_count(tree))
+}
+
+/// What is noted of a tree that is whole: how many entries it has, and under which numbers its users are known.
+fn to_count(tree: &Path) -> String {
+    format!("{} {}", entries(tree), rootless::numbers())
 }
 
 /// A base's tree.
@@ -134,7 +138,7 @@ pub(crate) fn kept(
     let aside = context.project.scratch().join(name);
     Root::create(&aside)?;
     make(&aside)?;
-    fs_err::write(&count, entries(&aside).to_string()).map_err(Error::io("write", &count))?;
+    fs_err::write(&count, to_count(&aside)).map_err(Error::io("write", &count))?;
     // Under its final name a tree is trusted for ever: all of it must be on the disk before.
     let folder = fs_err::File::open(&aside).map_err(Error::io("open", &aside))?;
     rustix::fs::syncfs(folder.file()).map_err(|error| Error::io("sync", &aside)(error.into()))?;
@@ -203,13 +207,18 @@ pub(crate) fn sweep(context: &Context<'_>) -> Result<(), Error> {
     for entry in entries {
         let entry = entry.map_err(Error::io("read", &folder))?;
         if !needed.iter().any(|name| entry.file_name() == **name) {
-            // Away from its name first: killed half-way, what is left of it would be taken for the whole.
-            let aside = context.project.scratch().join(entry.file_name());
-            fs_err::rename(entry.path(), &aside).map_err(Error::io("remove the tree", &aside))?;
-            overboot_rootfs::remove_tree(&aside)?;
+            discard(context.project, &entry.path())?;
         }
     }
     Ok(())
+}
+
+/// Removes a tree, or what is kept beside one, of a project that is occupied.
+pub(crate) fn discard(project: &Project, tree: &Path) -> Result<(), Error> {
+    // Away from its name first: killed half-way, what is left of it would be taken for the whole.
+    let aside = project.scratch().join(tree.file_name().unwrap_or_default());
+    fs_err::rename(tree, &aside).map_err(Error::io("remove the tree", &aside))?;
+    Ok(overboot_rootfs::remove_tree(&aside)?)
 }
 
 pub(crate) fn files_name(context: &Context<'_>, image: &str) -> String {

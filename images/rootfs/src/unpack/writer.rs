@@ -20,6 +20,7 @@ use crate::error::Error;
 use crate::filters::Filters;
 use crate::install::Package;
 use crate::root::{self, Attributes, Parents, Place, Root};
+use crate::rootless;
 
 /// What stands at the top of a tree as links into `usr` (file-hierarchy(7), merged `/usr`). Suites from Debian 13 on bring the
 /// links in a package; the packages of older ones still bring files for folders of these names, and whoever makes a tree has to
@@ -233,10 +234,16 @@ impl<'a> Writer<'a> {
                 let existing = self.parents.place(self.root, &existing)?;
                 root::hard_link(&existing, &place)?;
             }
-            tar::EntryType::Char => {
-                root::node(&place, FileType::CharacterDevice, *major, *minor)?;
+            tar::EntryType::Char | tar::EntryType::Block => {
+                let block = *kind == tar::EntryType::Block;
+                let kind = if block { FileType::BlockDevice } else { FileType::CharacterDevice };
+                root::node(&place, kind, *major, *minor).map_err(|error| match error.kind() {
+                    io::ErrorKind::PermissionDenied if rootless::in_user_namespace() => {
+                        Trouble::Why("is a device node, which only root of the machine can make")
+                    }
+                    _ => error.into(),
+                })?;
             }
-            tar::EntryType::Block => root::node(&place, FileType::BlockDevice, *major, *minor)?,
             tar::EntryType::Fifo => root::node(&place, FileType::Fifo, 0, 0)?,
             tar::EntryType::Regular | tar::EntryType::Continuous | tar::EntryType::GNUSparse => {
                 io::copy(content, &mut root::create(&place)?)?;
