@@ -96,8 +96,10 @@ pub fn change(
     let (fetch, cached) = files(project, old, new)?;
     let there = project.store_folder().exists();
     let rebuild: Vec<String> = if there {
-        let (plan, _) = prepare(project, recipe, new, node, Goal::default())?;
-        let running = plan.steps.iter().filter(|step| step.runs());
+        // What else is wrong with the project is for a build to say: the lock is none the worse for it.
+        let plan = prepare(project, recipe, new, node, Goal::default());
+        let steps = plan.map(|(plan, _)| plan.steps).unwrap_or_default();
+        let running = steps.iter().filter(|step| step.runs());
         running.map(|step| step.target.to_string()).collect()
     } else {
         targets(recipe).iter().map(ToString::to_string).collect()
