@@ -3,13 +3,14 @@
 PREFIX ?= /usr/local
 CARGO ?= cargo
 
-.PHONY: help build compile demo test lint fuzz bench install
+.PHONY: help build compile demo test fidelity lint fuzz bench install
 # What is needed is there before it is used.
 .NOTPARALLEL:
 
 help:
 	@echo "make demo     build, make images, boot a machine and command it"
 	@echo "make test     all tests, machines included"
+	@echo "make fidelity trees of a hundred package sets, held against mmdebstrap's"
 	@echo "make lint     format, clippy, layers, licences"
 	@echo "make fuzz     a minute of hostile input for each of seven readers"
 	@echo "make bench    the figures of docs/benchmarks.md (ROW=NAME for one of them)"
@@ -31,6 +32,10 @@ demo: deps-demo compile
 test: deps-test compile
 	$(CARGO) nextest run --release --locked --workspace
 	$(CARGO) test --release --locked --workspace --doc
+
+# Long without its listings of earlier runs, so it is no part of `make test`.
+fidelity: deps-test compile
+	$(CARGO) nextest run --release --locked --package overboot-tests --test fidelity --ignore-default-filter
 
 lint: deps-test
 	$(CARGO) fmt --all --check

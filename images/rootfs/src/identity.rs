@@ -31,8 +31,15 @@ pub const IDENTITY: &[&str] = &[
     "etc/mailname",
     "etc/iscsi/initiatorname.iscsi",
     "etc/mdadm/mdadm.conf",
+    // Who takes part and when, by lot; without them nobody does.
+    "etc/popularity-contest.conf",
+    "etc/cron.d/popularity-contest",
     "root/.rnd",
 ];
+
+/// Where the certificate that `ssl-cert` makes is, among all others, and its name there.
+const CERTIFICATES: &str = "etc/ssl/certs";
+const SNAKEOIL: &str = "ssl-cert-snakeoil.pem";
 
 /// What the build leaves behind: logs, caches, backups, locks. Not `triggers/Unincorp`, though it is empty: where dpkg does
 /// not find it, it takes the tree for one from before there were triggers, and runs them all.
@@ -66,6 +73,9 @@ const EMPTIED: &[&str] = &["var/log", "var/cache/apt", "var/cache/man", "var/lib
 /// # Errors
 /// Something cannot be removed.
 pub fn remove(root: &Root) -> Result<(), Error> {
+    for path in named_by_hash(root)? {
+        root.remove(path)?;
+    }
     for pattern in IDENTITY.iter().chain(LEFTOVERS) {
         for path in matches(root, pattern)? {
             root.remove(path)?;
@@ -86,12 +96,26 @@ pub fn remove(root: &Root) -> Result<(), Error> {
 /// # Errors
 /// A folder cannot be listed.
 pub fn find(root: &Root) -> Result<Vec<PathBuf>, Error> {
-    let mut found = Vec::new();
+    let mut found = named_by_hash(root)?;
     for pattern in IDENTITY {
         found.extend(matches(root, pattern)?);
     }
     if root.read_text("etc/machine-id")?.is_some_and(|id| !id.trim().is_empty()) {
         found.push("etc/machine-id".into());
+    }
+    Ok(found)
+}
+
+/// The links to the certificate of the machine that OpenSSL finds it by: they are named after whom it was made out to, which is
+/// the host name of the build.
+fn named_by_hash(root: &Root) -> Result<Vec<PathBuf>, Error> {
+    let mut found = Vec::new();
+    for name in root.names(CERTIFICATES)? {
+        let path = Path::new(CERTIFICATES).join(name);
+        let look = root.look(&path)?;
+        if look.is_some_and(|look| look.target == SNAKEOIL.as_bytes()) {
+            found.push(path);
+        }
     }
     Ok(found)
 }
@@ -126,4 +150,26 @@ fn remove_files(root: &Root, folder: &Path) -> Result<(), Error> {
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::symlink;
+
+    use super::*;
+
+    #[test]
+    fn a_certificate_goes_with_the_name_that_it_is_found_by() {
+        let folder = tempfile::tempdir().unwrap();
+        let root = Root::create(folder.path()).unwrap();
+        root.write("etc/ssl/certs/ssl-cert-snakeoil.pem", 0o644, b"x").unwrap();
+        root.write("etc/ssl/certs/others.pem", 0o644, b"x").unwrap();
+        let certificates = folder.path().join(CERTIFICATES);
+        symlink(SNAKEOIL, certificates.join("ce275665.0")).unwrap();
+        symlink("others.pem", certificates.join("62742064.0")).unwrap();
+        assert_eq!(find(&root).unwrap().len(), 2);
+        remove(&root).unwrap();
+        assert_eq!(find(&root).unwrap(), Vec::<PathBuf>::new());
+        assert_eq!(root.names(CERTIFICATES).unwrap(), ["62742064.0", "others.pem"]);
+    }
 }

@@ -8,6 +8,7 @@
 )]
 
 mod first;
+mod loopback;
 mod unsynced;
 
 use std::ffi::{CStr, CString};
@@ -205,6 +206,9 @@ impl Confinement {
         let name = self.host_name.as_bytes();
         // SAFETY: the pointer and the length describe `name`, which lives on.
         check(unsafe { libc::sethostname(name.as_ptr().cast(), name.len()) })?;
+        if self.namespaces & libc::CLONE_NEWNET != 0 {
+            loopback::switch_on()?;
+        }
         first::become_first()?;
         self.proc.make()?;
         for one in &self.read_only {

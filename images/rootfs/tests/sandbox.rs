@@ -67,6 +67,17 @@ fn nobody_inside_waits_for_the_disk() {
 }
 
 #[test]
+fn the_network_is_the_sandbox_itself() {
+    let Some(tree) = tree() else { return };
+    let said = run(tree.path(), "cat /proc/net/fib_trie").unwrap();
+    assert!(said.contains("127.0.0.1"), "the loopback interface is up: {said}");
+    let said = run(tree.path(), "cat /proc/net/dev").unwrap();
+    let interfaces: Vec<&str> =
+        said.lines().filter_map(|line| Some(line.split_once(':')?.0.trim())).collect();
+    assert_eq!(interfaces, ["lo"], "and there is no other: {said}");
+}
+
+#[test]
 fn what_reaches_beyond_the_tree_is_refused() {
     let Some(tree) = tree() else { return };
     for script in [

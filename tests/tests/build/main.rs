@@ -1,6 +1,6 @@
 //! What `overboot build` promises, held against the program itself.
 //!
-//! - [`fidelity`]: the tree is the one that mmdebstrap makes; dpkg and apt are content with it
+//! - [`fidelity`]: dpkg and apt are content with the tree; no image holds an identity
 //! - [`reproducible`]: the same bytes again, also when the first try was killed; sizes; nothing is done twice
 //! - [`inspect`]: what images are, what differs, lists of software, what is built anew
 //! - [`lock`]: what is pinned stays, and what moves is shown before
