@@ -136,9 +136,16 @@ impl fmt::Display for Plan {
     }
 }
 
-/// The key of the tree that a base or an overlay is packed from: the same tree may be packed in several ways.
-pub(crate) fn tree_key(recipe: &Recipe, lock: &Lock, given: &Given, target: &Target) -> Digest {
-    Planner::new(recipe, lock, given).tree_inputs(target).key()
+/// The key of the tree of a base or an overlay when these are carried out of its steps. After the last one it is packed, in one way
+/// or another.
+pub(crate) fn tree_key(
+    recipe: &Recipe,
+    lock: &Lock,
+    given: &Given,
+    target: &Target,
+    steps: &[Provisioner],
+) -> Digest {
+    Planner::new(recipe, lock, given).tree_inputs(target, steps).key()
 }
 
 /// The steps of a base or an overlay; none of anything else.
@@ -287,14 +294,14 @@ impl Planner<'_> {
                 (inputs, Vec::new())
             }
             Target::Base(name) => {
-                let mut inputs = self.tree_inputs(target);
+                let mut inputs = self.tree_inputs(target, steps_of(self.recipe, target));
                 inputs.set("compression", word(&self.recipe.bases.get(name)?.compression));
                 (inputs, Vec::new())
             }
             Target::Overlay(name) => {
                 let overlay = self.recipe.overlays.get(name)?;
                 let base = self.add(&Target::Base(overlay.base.value.clone()))?;
-                let mut inputs = self.tree_inputs(target);
+                let mut inputs = self.tree_inputs(target, steps_of(self.recipe, target));
                 inputs.set("compression", word(&overlay.compression));
                 (inputs, vec![base])
             }
@@ -367,8 +374,8 @@ impl Planner<'_> {
         inputs
     }
 
-    /// What the tree of a base or overlay is made from.
-    fn tree_inputs(&self, target: &Target) -> Inputs {
+    /// What the tree of a base or overlay is made from, by these steps.
+    fn tree_inputs(&self, target: &Target, steps: &[Provisioner]) -> Inputs {
         let mut inputs = self.packages(&target.to_string());
         match target {
             Target::Base(name) => {
@@ -384,7 +391,8 @@ impl Planner<'_> {
             Target::Overlay(name) => {
                 if let Some(overlay) = self.recipe.overlays.get(name) {
                     let base = Target::Base(overlay.base.value.clone());
-                    inputs.set(base.to_string(), self.tree_inputs(&base).key());
+                    let below = self.tree_inputs(&base, steps_of(self.recipe, &base));
+                    inputs.set(base.to_string(), below.key());
                     inputs.set_digest(
                         "path filters",
                         &(&overlay.path_exclude, &overlay.path_include),
@@ -393,8 +401,7 @@ impl Planner<'_> {
             }
             _ => {}
         }
-        let provision = steps_of(self.recipe, target);
-        if ansible::is_used(provision) {
+        if ansible::is_used(steps) {
             inputs.set_digest("python", &self.packages(ansible::PYTHON).map());
             // Where there is none, nothing speaks against what was made with one.
             let recorded = || self.given.have.get(target)?.inputs.get("ansible").cloned();
@@ -407,7 +414,7 @@ impl Planner<'_> {
             &self.lock.images.get(&target.to_string()).map(|i| &i.steps),
         );
         let starts = starts_from_packages(self.recipe, target);
-        for (at, step) in transactions(provision, starts).0.iter().enumerate() {
+        for (at, step) in transactions(steps, starts).0.iter().enumerate() {
             let at = at + 1;
             match step {
                 Transaction::Packages(_) => inputs.set(format!("step {at}"), "packages"),

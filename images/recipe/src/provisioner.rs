@@ -89,6 +89,12 @@ impl Provisioner {
 }
 
 impl Provisioner {
+    /// Does it install packages?
+    #[must_use]
+    pub fn installs(&self) -> bool {
+        matches!(self, Self::Packages { .. } | Self::Debs { .. })
+    }
+
     /// The slots that it takes something from.
     pub fn slots(&self) -> Vec<&str> {
         match self {

@@ -19,8 +19,10 @@ use rustix::io::Errno;
 use crate::error::Error;
 use crate::rootless;
 
+mod duplicate;
 mod removal;
 
+pub use duplicate::duplicate;
 pub(crate) use removal::remove_all;
 pub use removal::remove_tree;
 

@@ -8,7 +8,9 @@
 mod ranges;
 mod refusal;
 
+use std::ffi::OsStr;
 use std::io::{self, Read, Write};
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
@@ -66,6 +68,11 @@ pub(crate) fn in_user_namespace() -> bool {
     numbers() != "0 0 4294967295, 0 0 4294967295"
 }
 
+/// The attribute by which overlayfs marks an opaque folder here.
+pub(crate) fn opaque() -> &'static [u8] {
+    if in_user_namespace() { b"user.overlay.opaque" } else { OPAQUE }
+}
+
 /// Why nobody of that number can own anything.
 pub(crate) fn no_such_user(uid: u32, gid: u32) -> io::Error {
     io::Error::other(format!(
@@ -87,8 +94,7 @@ pub fn fit(folder: &Path) -> Result<(), Error> {
     root::create(&place)
         .and_then(|_| root::set_attributes(&place, false, theirs))
         .map_err(unfit("files of other users"))?;
-    let opaque = if in_user_namespace() { b"user.overlay.opaque".as_slice() } else { OPAQUE };
-    let name = std::ffi::OsStr::new(std::str::from_utf8(opaque).unwrap_or_default());
+    let name = OsStr::from_bytes(opaque());
     rustix::fs::setxattr(&tried, name, b"y", XattrFlags::empty())
         .map_err(|source| unfit("extended attributes")(source.into()))?;
     let place = parents.place(&root, Path::new("whiteout"))?;

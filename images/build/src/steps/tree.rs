@@ -4,8 +4,8 @@ use std::path::{Path, PathBuf};
 use std::sync::PoisonError;
 
 use overboot_digest::Digest;
-use overboot_recipe::{Lock, Recipe};
-use overboot_rootfs::{Filters, Root, identity, layered, rootless, upper};
+use overboot_recipe::{Lock, Provisioner, Recipe};
+use overboot_rootfs::{Filters, Root, duplicate, identity, layered, rootless, upper};
 
 use super::provision;
 use crate::ansible::PYTHON;
@@ -13,7 +13,7 @@ use crate::apt::{apt_preferences, apt_sources, image_keys};
 use crate::error::Error;
 use crate::execute::Context;
 use crate::lock::LOADERS;
-use crate::plan::{Given, MAKER, Target, tree_key};
+use crate::plan::{Given, MAKER, Target, steps_of, tree_key};
 use crate::project::Project;
 
 /// What the file beside a tree is called that says how many entries it has.
@@ -107,15 +107,27 @@ pub(crate) fn upper(context: &Context<'_>, name: &str) -> Result<PathBuf, Error>
         .and(&below.path_exclude, &below.path_include)
         .and(&overlay.path_exclude, &overlay.path_include);
     let scratch = context.project.scratch().join(format!("overlay-{name}"));
-    let [upper, work, merged] = ["upper", "work", "merged"].map(|folder| scratch.join(folder));
-    layered::on_top(&lower, &upper, &work, &merged, |root| -> Result<(), Error> {
-        // dpkg reads these files in the order of their names (dpkg(1)), the base's before it; a name has no dot.
-        let file = name.replace('_', "__").replace('.', "_d");
-        keep_to(root, &format!("overboot-{file}"), &own)?;
-        provision::all(context, &target, root, &overlay.provision, &filters)?;
-        identity::remove(root)?;
-        Ok(())
-    })?;
+    let upper = scratch.join("upper");
+    let carry_out = |upper: &Path, part: &str, steps: &[Provisioner], last: bool| {
+        let [work, merged] = ["work", "merged"].map(|folder| scratch.join(part).join(folder));
+        layered::on_top(&lower, upper, &work, &merged, |root| -> Result<(), Error> {
+            // dpkg reads these files in the order of their names (dpkg(1)), the base's before it; a name has no dot.
+            let file = name.replace('_', "__").replace('.', "_d");
+            keep_to(root, &format!("overboot-{file}"), &own)?;
+            provision::all(context, &target, root, steps, &filters)?;
+            if last { Ok(identity::remove(root)?) } else { Ok(()) }
+        })
+    };
+    let mut steps = &overlay.provision[..];
+    // Installing packages takes by far the longest and changes least often: the tree is kept as it is then, and the rest is done on
+    // a copy.
+    if let Some((tree, first, rest)) = installed(context.recipe, context.lock, context.given, name)
+    {
+        let kept = kept(context, &tree, |folder| carry_out(folder, "packages", first, false))?;
+        duplicate(&Root::open(kept)?, &Root::create(&upper)?)?;
+        steps = rest;
+    }
+    carry_out(&upper, "all", steps, true)?;
     upper::distill(&Root::open(&lower)?, &Root::open(&upper)?, name)?;
     Ok(upper)
 }
@@ -200,6 +212,9 @@ pub(crate) fn sweep(context: &Context<'_>) -> Result<(), Error> {
     let mut needed = images.map(|image| files_name(context, image)).to_vec();
     let bases = context.recipe.bases.keys();
     needed.extend(bases.map(|name| base_name(context.recipe, context.lock, context.given, name)));
+    let overlays = context.recipe.overlays.keys();
+    let begun = |name: &String| installed(context.recipe, context.lock, context.given, name);
+    needed.extend(overlays.filter_map(begun).map(|(tree, ..)| tree));
     let beside = needed.iter().flat_map(|name| [COUNT, PACKED].map(|end| format!("{name}{end}")));
     let beside: Vec<String> = beside.collect();
     needed.extend(beside);
@@ -229,9 +244,29 @@ pub(crate) fn files_name(context: &Context<'_>, image: &str) -> String {
     format!("{image}-{}", key.short())
 }
 
+/// The name of the tree of an overlay whose packages are installed, the steps that lead to it, and those after; nothing where there
+/// are none of either kind, or where the same steps may lead to another tree.
+fn installed<'r>(
+    recipe: &'r Recipe,
+    lock: &Lock,
+    given: &Given,
+    name: &str,
+) -> Option<(String, &'r [Provisioner], &'r [Provisioner])> {
+    let overlay = recipe.overlays.get(name)?;
+    let base = recipe.bases.get(overlay.base.as_str())?;
+    let last = overlay.provision.iter().rposition(Provisioner::installs)?;
+    let (first, rest) = overlay.provision.split_at(last + 1);
+    if rest.is_empty() || !first.iter().chain(&base.provision).all(Provisioner::repeats) {
+        return None;
+    }
+    let target = Target::Overlay(name.to_owned());
+    let key = tree_key(recipe, lock, given, &target, first);
+    Some((format!("overlay-{name}-{}", key.short()), first, rest))
+}
+
 fn base_name(recipe: &Recipe, lock: &Lock, given: &Given, name: &str) -> String {
     let target = Target::Base(name.to_owned());
-    let key = tree_key(recipe, lock, given, &target);
+    let key = tree_key(recipe, lock, given, &target, steps_of(recipe, &target));
     format!("base-{name}-{}", key.short())
 }
 
