@@ -22,6 +22,9 @@ pub(crate) struct Args {
     /// What is built then depends on what was built before. Without this the same recipe and lock always give the same bytes.
     #[arg(long)]
     keep_overlays: bool,
+    /// How much memory steps that run side by side may take together; otherwise a quarter of the machine's
+    #[arg(long, value_name = "MB")]
+    memory: Option<u32>,
     #[command(flatten)]
     locked: project::LockedArgs,
     #[command(flatten)]
@@ -30,7 +33,10 @@ pub(crate) struct Args {
 
 pub(crate) fn run(global: &Global, args: &Args, printer: &Printer) -> Result<ExitCode> {
     let begun = Instant::now();
-    let (project, recipe) = project::open_with(global, args.registry.options()?, printer)?;
+    let (mut project, recipe) = project::open_with(global, args.registry.options()?, printer)?;
+    if let Some(megabytes) = args.memory {
+        project = project.with_memory(u64::from(megabytes) << 20);
+    }
     // Before the lock is read: another build may be about to make another one.
     let occupied = project.occupy()?;
     let lock = args.locked.to_build(&occupied, &recipe, printer)?;

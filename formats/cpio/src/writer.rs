@@ -78,6 +78,11 @@ impl<W: Write> Writer<W> {
         self.content(&entry, size, content)
     }
 
+    /// `out`, between two entries: whoever puts something else there, or takes something away, may write another archive.
+    pub const fn get_mut(&mut self) -> &mut W {
+        &mut self.out
+    }
+
     /// Ends the archive and returns `out`, flushed.
     ///
     /// # Errors

@@ -10,6 +10,9 @@ use zstd::zstd_safe;
 use crate::format::{METADATA_SIZE, compressor};
 use crate::options::Compression;
 
+/// Bound into the keys of a cache of blocks: what their bytes depend on besides their content and the options. To be counted up when
+/// [`Compressor`] compresses in another way.
+pub(crate) const FORM: u32 = 1;
 /// From this level on zstd never uses its row-based match finder. That one salts its hashes with
 /// what the context has seen before, so that a context used twice gives other bytes than a new one,
 /// and the image would depend on which thread took which block.

@@ -36,7 +36,7 @@ mod options;
 mod reader;
 mod writer;
 
-pub use cache::BlockCache;
+pub use cache::{BlockCache, Checked};
 pub use entry::{Entry, Kind, Source};
 pub use error::Error;
 pub use options::{Compression, Options};

@@ -1,10 +1,8 @@
-//! Carrying out a plan: the steps that must run, side by side where none reads another's result.
+//! Carrying out a plan: what its steps read is fetched, and those that must run are.
 
 use std::collections::BTreeMap;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use overboot_archive::Wanted;
 use overboot_digest::Digest;
@@ -18,7 +16,7 @@ use crate::event::Event;
 use crate::plan::{Given, Plan, Step, Target, plan};
 use crate::project::{Occupied, Project};
 use crate::signing::{self, Signer};
-use crate::{ansible, containers, contract, debs, inputs, sources, steps};
+use crate::{ansible, containers, contract, debs, inputs, schedule, sources, steps};
 
 /// How many packages are fetched at once.
 const FETCHES: std::num::NonZeroUsize = std::num::NonZeroUsize::new(8).unwrap();
@@ -303,7 +301,7 @@ fn carry_out(
             containers::fetch(&context, provision)?;
         }
     }
-    let built = run(&context, plan)?;
+    let built = schedule::run(&context, plan)?;
     steps::sweep_trees(&context)?;
     Ok(built)
 }
@@ -373,80 +371,7 @@ fn fetch(context: &Context<'_>, plan: &Plan) -> Result<(), Error> {
     })
 }
 
-/// How far the steps are.
-struct Board {
-    /// `None`: waits; `Some(false)`: runs; `Some(true)`: done.
-    state: Vec<Option<bool>>,
-    built: Vec<(Target, u64)>,
-    failed: Option<Error>,
-}
-
-/// Runs the steps, at most two side by side: one that waits for a single thread (dpkg, say) leaves the machine to the other,
-/// and what each holds in memory stays bounded.
-fn run(context: &Context<'_>, plan: &Plan) -> Result<Vec<(Target, u64)>, Error> {
-    let state = plan.steps.iter().map(|step| (!step.runs()).then_some(true)).collect();
-    let board = Mutex::new(Board { state, built: Vec::new(), failed: None });
-    let moved = Condvar::new();
-    std::thread::scope(|scope| {
-        for _ in 0..2 {
-            scope.spawn(|| work(context, plan, &board, &moved));
-        }
-    });
-    let board = board.into_inner().unwrap_or_else(PoisonError::into_inner);
-    match board.failed {
-        Some(error) => Err(error),
-        None => Ok(board.built),
-    }
-}
-
-fn work(context: &Context<'_>, plan: &Plan, board: &Mutex<Board>, moved: &Condvar) {
-    loop {
-        let mut guard = lock_of(board);
-        let (place, step) = loop {
-            let open = guard.state.iter().any(Option::is_none);
-            if guard.failed.is_some() || !open {
-                return;
-            }
-            let ready = |(place, step): &(usize, &Step)| {
-                guard.state[*place].is_none()
-                    && step.after.iter().all(|before| guard.state[*before] == Some(true))
-            };
-            if let Some(found) = plan.steps.iter().enumerate().find(ready) {
-                break found;
-            }
-            guard = moved.wait(guard).unwrap_or_else(PoisonError::into_inner);
-        };
-        guard.state[place] = Some(false);
-        drop(guard);
-
-        let target = step.target.to_string();
-        (context.progress)(Event::Started { target: target.clone(), why: step.why.clone() });
-        let begun = Instant::now();
-        // A panic is a defect of ours; it must not leave the other worker waiting for ever.
-        let caught = catch_unwind(AssertUnwindSafe(|| steps::run(context, step)));
-        let done = caught.unwrap_or_else(|_| {
-            let help = "this is a defect of overboot: please report it with what is printed above";
-            Err(Error::told("the step came to a halt", help))
-        });
-        let milliseconds = u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX);
-
-        let mut guard = lock_of(board);
-        match done {
-            Ok(size) => {
-                (context.progress)(Event::Finished { target, milliseconds, size });
-                guard.state[place] = Some(true);
-                guard.built.push((step.target.clone(), milliseconds));
-            }
-            Err(source) => {
-                guard.failed.get_or_insert(Error::Step { target, source: Box::new(source) });
-            }
-        }
-        drop(guard);
-        moved.notify_all();
-    }
-}
-
 /// A lock that a panic elsewhere does not spoil: the panic itself is passed on by the scope.
-fn lock_of<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+pub(crate) fn lock_of<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -4,7 +4,7 @@
 //!
 //! - [`lock`](mod@lock): which packages, to the byte, the recipe means; where they come from is in [`sources`].
 //! - [`plan`](mod@plan): the steps of a build, each with a key made of everything it reads, and why it must run. Pure.
-//! - [`execute`](mod@execute): runs the steps that must run, side by side where they do not depend on each other.
+//! - [`execute`](mod@execute): carries a plan out: fetches what its steps read, and runs those that must run.
 //! - [`contract`]: facts beside bases and overlays; which overlays hold on another base.
 //! - [`export`]: what is in the store in its ancestor's form.
 //! - [`signing`]: the keys of boot sets.
@@ -33,6 +33,7 @@ pub mod plan;
 mod project;
 pub mod publish;
 mod said;
+mod schedule;
 pub mod signing;
 pub mod sources;
 mod steps;

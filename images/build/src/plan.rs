@@ -61,7 +61,7 @@ pub struct Step {
     pub kept: bool,
     /// The steps, by their place in the plan, whose results it reads.
     pub after: Vec<usize>,
-    inputs: Inputs,
+    pub(crate) inputs: Inputs,
 }
 
 impl Step {

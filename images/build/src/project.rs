@@ -19,6 +19,8 @@ pub struct Options {
     pub offline: bool,
     /// How many threads may work at once.
     pub threads: NonZeroUsize,
+    /// How many bytes of memory steps that run side by side may take together, as far as can be told beforehand. One step runs always.
+    pub memory: u64,
     /// How to speak to the registries of container images.
     pub registry: registry::Options,
 }
@@ -26,7 +28,16 @@ pub struct Options {
 impl Default for Options {
     fn default() -> Self {
         let threads = std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
-        Self { cache: None, offline: false, threads, registry: registry::Options::default() }
+        // A quarter of the machine's leaves the rest to what reads and writes files.
+        let machine = rustix::system::sysinfo();
+        let memory = machine.totalram.saturating_mul(machine.mem_unit.into()) / 4;
+        Self {
+            cache: None,
+            offline: false,
+            threads,
+            memory,
+            registry: registry::Options::default(),
+        }
     }
 }
 
@@ -82,6 +93,13 @@ impl Project {
         folders.any(|name| {
             std::fs::read_dir(private.join(name)).is_ok_and(|mut inside| inside.next().is_some())
         })
+    }
+
+    /// The same project, where steps that run side by side may take that many bytes of memory together.
+    #[must_use]
+    pub fn with_memory(mut self, bytes: u64) -> Self {
+        self.options.memory = bytes;
+        self
     }
 
     /// Where it is.

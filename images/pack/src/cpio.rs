@@ -9,8 +9,14 @@ use crate::Error;
 use crate::tree::{Entry, Kind};
 
 /// Writes `entries` (sorted, so that directories come before what is in them) as a newc archive to `out`. `what` is the
-/// archive's name for messages. Extended attributes are not in the format and are left out.
-pub(crate) fn write<W: Write>(entries: &[Entry], what: &'static str, out: W) -> Result<W, Error> {
+/// archive's name for messages. Extended attributes are not in the format and are left out. `after` is given `out` when an entry is
+/// in it, with the entry's place among them.
+pub(crate) fn write<W: Write>(
+    entries: &[Entry],
+    what: &'static str,
+    out: W,
+    mut after: impl FnMut(&mut W, usize),
+) -> Result<W, Error> {
     let mut names: HashMap<&[u8], Vec<&[u8]>> = HashMap::new();
     for entry in entries {
         if let Kind::HardLink(first) = &entry.kind {
@@ -18,7 +24,7 @@ pub(crate) fn write<W: Write>(entries: &[Entry], what: &'static str, out: W) -> 
         }
     }
     let mut writer = overboot_cpio::Writer::new(out);
-    for entry in entries {
+    for (at, entry) in entries.iter().enumerate() {
         let failed =
             |source| Error::CpioEntry { what, path: entry.path.escape_ascii().to_string(), source };
         let header = header(entry);
@@ -55,6 +61,7 @@ pub(crate) fn write<W: Write>(entries: &[Entry], what: &'static str, out: W) -> 
                 }
             },
         }
+        after(writer.get_mut(), at);
     }
     writer.finish().map_err(|source| Error::CpioEntry { what, path: "TRAILER!!!".into(), source })
 }

@@ -25,6 +25,7 @@ mod compress;
 mod cpio;
 pub mod error;
 pub mod firmware;
+mod frames;
 pub mod glob;
 pub mod image;
 pub mod initrd;

@@ -84,7 +84,8 @@ pub fn write_cpio_gz(
     let what = "the cpio.gz overlay";
     // No name and no time in the gzip header, and always the same "operating system": unknown.
     let encoder = GzBuilder::new().mtime(0).operating_system(255).write(out, Compression::best());
-    let buffered = cpio::write(&entries, what, BufWriter::with_capacity(1 << 18, encoder))?;
+    let buffered = BufWriter::with_capacity(1 << 18, encoder);
+    let buffered = cpio::write(&entries, what, buffered, |_, _| ())?;
     let failed = |source| Error::WriteArchive { what, source };
     let encoder = buffered.into_inner().map_err(|error| failed(error.into_error()))?;
     encoder.finish().and_then(|mut out| out.flush()).map_err(failed)?;

@@ -11,7 +11,7 @@ use super::content::{Buffer, Cutter, Job, Owner, Shared, Stopped};
 use super::tables::Fragment;
 use super::tree::Tree;
 use crate::cache::Checked;
-use crate::compress::Compressor;
+use crate::compress::{Compressor, FORM};
 use crate::entry::Kind;
 use crate::error::Error;
 use crate::format::BLOCK_RAW;
@@ -124,7 +124,8 @@ fn compress(
     done: &Sender<(u64, Result<Done, io::Error>)>,
 ) {
     let mut compressor = Compressor::new(options.compression);
-    let cache = options.cache.as_deref().map(|cache| Checked::new(cache, options.compression));
+    let form = format!("squashfs block {FORM} {:?}", options.compression);
+    let cache = options.cache.as_deref().map(|cache| Checked::new(cache, &form));
     loop {
         let job = match jobs.lock() {
             Ok(jobs) => jobs.recv(),

@@ -60,9 +60,14 @@ pub(crate) fn options(context: &Context<'_>, target: &Target, compression: Compr
         },
         threads: context.project.options().threads,
         modification_time: time(context, target),
-        cache: Some(Arc::new(BlockDirectory::open(context.project.blocks(), BLOCKS_LIMIT))),
+        cache: Some(blocks(context)),
         ..Options::default()
     }
+}
+
+/// What was compressed before.
+pub(crate) fn blocks(context: &Context<'_>) -> Arc<BlockDirectory> {
+    Arc::new(BlockDirectory::open(context.project.blocks(), BLOCKS_LIMIT))
 }
 
 /// The time of everything that has none of its own: squashfs and cpio count seconds in 32 bits.

@@ -15,7 +15,7 @@ use overboot_rootfs::{Root, provision};
 use overboot_store::Layer;
 
 use super::artifact::{Made, media_type, publish, publish_layers};
-use super::image::{options, time};
+use super::image::{blocks, options, time};
 use super::tree::{self, gone};
 use crate::error::Error;
 use crate::event::Event;
@@ -90,6 +90,7 @@ pub(crate) fn initrd(context: &Context<'_>, step: &Step, name: &str) -> Result<u
         files: &keys,
         compression: packing::Zstd {
             threads: context.project.options().threads,
+            cache: Some(blocks(context)),
             ..packing::Zstd::default()
         },
     };

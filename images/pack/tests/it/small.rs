@@ -3,7 +3,9 @@
 use std::io::Cursor;
 use std::os::unix::fs::symlink;
 use std::path::Path;
+use std::sync::Arc;
 
+use overboot_pack::blocks::BlockDirectory;
 use overboot_pack::image::{Compression, Options};
 use overboot_pack::initrd::{self, Initrd, InitrdFile, InitrdSpec, Zstd};
 use overboot_pack::modules::{self, LayerSpec};
@@ -112,9 +114,11 @@ fn pack(
     kernel: &KernelModules,
     files: &[InitrdFile],
     threads: usize,
+    cache: Option<&Path>,
 ) -> Result<(Vec<u8>, Initrd), Error> {
+    let cache = cache.map(|path| Arc::new(BlockDirectory::open(path, 1 << 30)) as Arc<_>);
     let patterns = owned(&["kernel/drivers/net/ethernet/**"]);
-    // Larger than what one thread of zstd takes at a time.
+    // Larger than a frame.
     let init: Vec<u8> =
         (0u32..6_000_000).flat_map(|n| (n / 3).wrapping_mul(n).to_le_bytes()).collect();
     let spec = InitrdSpec {
@@ -123,7 +127,7 @@ fn pack(
         patterns: &patterns,
         firmware: None,
         files,
-        compression: Zstd { level: 1, threads: threads.try_into().unwrap() },
+        compression: Zstd { level: 1, threads: threads.try_into().unwrap(), cache },
     };
     let mut image = Vec::new();
     let initrd = initrd::pack(&spec, &mut image)?;
@@ -133,8 +137,8 @@ fn pack(
 #[test]
 fn the_same_bytes_from_elsewhere_later_and_with_other_threads() {
     let ((_one, first), (_two, second)) = (kernel(), kernel());
-    let (image, initrd) = pack(&first, &[], 1).unwrap();
-    assert!(image == pack(&second, &[], 3).unwrap().0);
+    let (image, initrd) = pack(&first, &[], 1, None).unwrap();
+    assert!(image == pack(&second, &[], 3, None).unwrap().0);
     assert_eq!(initrd.modules, ["acme", "acme_core", "loop", "old", "overlay", "sum"]);
     let layer = |kernel: &KernelModules, threads: usize| {
         let patterns = owned(&["kernel/**"]);
@@ -152,6 +156,32 @@ fn the_same_bytes_from_elsewhere_later_and_with_other_threads() {
 }
 
 #[test]
+fn frames_that_were_compressed_before_are_taken_again_if_they_are_whole() {
+    let (_root, kernel) = kernel();
+    let cache = tempfile::tempdir().unwrap();
+    let file = |content: &str| {
+        [InitrdFile { path: "etc/x".to_owned(), mode: 0o644, content: content.into() }]
+    };
+    let (image, _) = pack(&kernel, &file("x"), 2, None).unwrap();
+    assert!(image == pack(&kernel, &file("x"), 2, Some(cache.path())).unwrap().0);
+    let kept = || -> Vec<_> {
+        let files = fs_err::read_dir(cache.path()).unwrap().map(|entry| entry.unwrap().path());
+        files.map(|path| (fs_err::read(&path).unwrap(), path)).collect()
+    };
+    // What is before the modules, in two, since `init` is larger than a frame; and the modules.
+    let before = kept();
+    assert_eq!(before.len(), 3);
+    // Where one of the node's own files is another one, the modules are what they were.
+    pack(&kernel, &file("y"), 2, Some(cache.path())).unwrap();
+    assert_eq!(kept().len(), 4);
+    for (mut content, path) in before {
+        content.truncate(content.len() / 2);
+        fs_err::write(path, content).unwrap();
+    }
+    assert!(image == pack(&kernel, &file("x"), 2, Some(cache.path())).unwrap().0);
+}
+
+#[test]
 fn what_an_initrd_may_not_be() {
     let (root, kernel) = kernel();
     for (path, why) in [
@@ -162,13 +192,13 @@ fn what_an_initrd_may_not_be() {
         ("lib/x", "no directory"),
     ] {
         let file = InitrdFile { path: path.to_owned(), mode: 0o644, content: Vec::new() };
-        let error = pack(&kernel, &[file], 1).unwrap_err().to_string();
+        let error = pack(&kernel, &[file], 1, None).unwrap_err().to_string();
         assert!(error.contains(path) && error.contains(why), "{error}");
     }
     let loop_module = "kernel/drivers/block/loop.ko";
     let directory = root.path().join("usr/lib/modules").join(fake::VERSION);
     fs_err::remove_file(directory.join(Path::new(loop_module))).unwrap();
     let without = Kernel::open(root.path()).unwrap().read_modules().unwrap();
-    let error = pack(&without, &[], 1).unwrap_err();
+    let error = pack(&without, &[], 1, None).unwrap_err();
     assert!(matches!(error, Error::Required { module: "loop", .. }), "{error}");
 }
