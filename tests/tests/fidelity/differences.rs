@@ -100,6 +100,7 @@ pub const DIFFERENCES: &[Difference] = &[
     difference("etc/*-", "plain", "backups of account files, which the build left behind"),
     difference("etc/.pwd.lock", "plain", "a lock of the account files"),
     difference("var/log/*", "plain", "logs of the build"),
+    difference("var/lib/dkms/*/log/make.log", "dkms_built", "the log of a build, with its date"),
     difference(
         "var/cache/man/*",
         "triggers_man",
