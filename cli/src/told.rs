@@ -28,7 +28,17 @@ pub(crate) fn hint(error: &anyhow::Error) -> Option<String> {
     if let Some(told) = error.downcast_ref::<Told>() {
         return Some(told.help.clone());
     }
+    if error.chain().any(is_full) {
+        return Some("Free some space there and run it again: what was finished stays, and what was fetched is gone on with.".to_owned());
+    }
     error.chain().find_map(of)
+}
+
+/// Is it a disk without space? Whoever met it, there is one remedy.
+fn is_full(error: &(dyn StdError + 'static)) -> bool {
+    use std::io::{Error, ErrorKind};
+    let kind = error.downcast_ref::<Error>().map(Error::kind);
+    matches!(kind, Some(ErrorKind::StorageFull | ErrorKind::QuotaExceeded))
 }
 
 fn of(error: &(dyn StdError + 'static)) -> Option<String> {

@@ -22,7 +22,7 @@ use std::time::SystemTime;
 
 use overboot_digest::Digest;
 
-pub use deb::{Deb, as_zstd};
+pub use deb::{Deb, ar, as_zstd, tar_entry, xz};
 pub use key::{KeyOptions, SignOptions, SigningKey, Subkey, clearsign};
 pub use server::{Fault, Request, Server};
 

@@ -9,10 +9,16 @@ use std::io::{self, Read};
 
 use crate::ar;
 
+/// What the name of the member with a package's files begins with.
+pub const DATA: &str = "data.tar";
 /// The most that all control files of a package may hold together, in bytes.
 const CONTROL_LIMIT: u64 = 64 << 20;
 /// The longest tar stream that is unpacked, in bytes; the largest package of Debian has about 3 GB.
 const DATA_LIMIT: u64 = 16 << 30;
+/// What any tar stream may have, however small it is when compressed, in bytes.
+const SMALL_DATA: u64 = 512 << 20;
+/// How many bytes may come of one that is compressed: xz and Zstandard can make thousands of zeros of it, and no package has that many.
+const DATA_RATIO: u64 = 200;
 /// What an xz decoder may take, in bytes; `xz -9` needs 65 MiB.
 const XZ_MEMORY: u64 = 256 << 20;
 
@@ -126,12 +132,12 @@ impl<'a> Deb<'a> {
             }
         };
         let control = wanted("control.tar")?;
-        let data = wanted("data.tar")?;
+        let data = wanted(DATA)?;
         for member in members {
             let name = member?.name;
             let doubled = name == "debian-binary"
                 || is_tarball(name, "control.tar")
-                || is_tarball(name, "data.tar");
+                || is_tarball(name, DATA);
             if doubled {
                 return Err(Error::Members { what: format!("{name} follows the data") });
             }
@@ -171,12 +177,14 @@ impl<'a> Deb<'a> {
 
     /// The tar stream with the package's files, decompressed as it is read.
     ///
-    /// Damage, or more than 16 GiB, is an [`io::Error`] of the reader.
+    /// Damage is an [`io::Error`] of the reader, and so is far more than a package of its size has, or than 16 GiB.
     ///
     /// # Errors
     /// A decoder that cannot be set up.
     pub fn data(&self) -> Result<Box<dyn Read + Send + 'a>, Error> {
-        self.data.reader(DATA_LIMIT)
+        let compressed = u64::try_from(self.data.bytes.len()).unwrap_or(u64::MAX);
+        let limit = compressed.saturating_mul(DATA_RATIO).clamp(SMALL_DATA, DATA_LIMIT);
+        self.data.reader(limit)
     }
 }
 
@@ -257,7 +265,10 @@ impl<R: Read> Read for Bounded<R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let read = self.inner.read(buffer)?;
         self.left = self.left.checked_sub(read as u64).ok_or_else(|| {
-            io::Error::new(io::ErrorKind::FileTooLarge, "more content than a package may have")
+            io::Error::new(
+                io::ErrorKind::FileTooLarge,
+                "more content than a package of its size may have",
+            )
         })?;
         Ok(read)
     }

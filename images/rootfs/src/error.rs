@@ -1,9 +1,12 @@
 //! What can go wrong with a tree.
 
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use crate::configure;
+
+/// A disk with less has none left, in bytes: whoever failed on it may have taken the last piece away again.
+const ENOUGH: u64 = 1 << 20;
 
 /// Why a tree could not be made.
 #[derive(Debug, thiserror::Error)]
@@ -149,6 +152,23 @@ pub enum Error {
         /// What to do, where that is known.
         help: &'static str,
     },
+    /// Something that ran inside the tree failed since it could not write any more.
+    #[error(
+        "{what} ended with {status}: no space was left {place}; its last lines were:\n{}\n  help: {help}",
+        indent(.tail)
+    )]
+    NoSpace {
+        /// What ran.
+        what: String,
+        /// `exit status 1`, `signal 9`.
+        status: String,
+        /// Where there was none.
+        place: String,
+        /// The end of what it printed.
+        tail: String,
+        /// What to do.
+        help: &'static str,
+    },
     /// Something took longer than it may.
     #[error(
         "{what} did not end within {limit} s and was ended; its last lines were:\n{}\n  help: `timeout = SECONDS` gives a step of scripts or of Ansible's other seconds; what packages run has an hour",
@@ -197,7 +217,7 @@ impl Error {
         match self {
             Self::Package { package, .. } | Self::Entry { package, .. } => vec![package],
             Self::Conflict { owner, package, .. } => vec![package, owner],
-            Self::Failed { what, tail, .. } => {
+            Self::Failed { what, tail, .. } | Self::NoSpace { what, tail, .. } => {
                 // `dpkg: error processing package NAME (--configure):`, with `:ARCHITECTURE` where there may be several of it.
                 let named = tail.lines().filter_map(|line| {
                     line.strip_prefix("dpkg: error processing package ")?.split([' ', ':']).next()
@@ -209,6 +229,30 @@ impl Error {
             }
             _ => Vec::new(),
         }
+    }
+
+    /// Told as what it is, where something that ran in the tree at `root` failed since it could not write.
+    pub(crate) fn on_disk_of(self, root: &Path) -> Self {
+        let Self::Failed { what, status, tail, help } = self else { return self };
+        let full = rustix::fs::statvfs(root).is_ok_and(|disk| {
+            disk.f_bavail.saturating_mul(disk.f_frsize) < ENOUGH
+                || disk.f_files > 0 && disk.f_favail < 16
+        });
+        // errno(3), as the C library says it where nobody has asked for another language; not everybody says it.
+        let mut said = ["No space left on device", "Disk quota exceeded"].iter();
+        if !full && !said.any(|said| tail.contains(said)) {
+            return Self::Failed { what, status, tail, help };
+        }
+        let (place, help) = if full {
+            (format!("on the disk of {}", root.display()), "free some space there and run it again")
+        } else {
+            // What it had there went with it.
+            (
+                "for it".to_owned(),
+                "it may have half of the machine's memory in /tmp, and in its image what the disk has: have it need less, or give it more",
+            )
+        };
+        Self::NoSpace { what, status, place, tail, help }
     }
 
     /// With what to do about something that failed, where that is not said already.

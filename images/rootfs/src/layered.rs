@@ -3,9 +3,11 @@
 //! The mount belongs to one thread and what it starts. Nobody else sees it, and it is gone when that thread is, however the
 //! process ends: there is nothing to clean up after a crash.
 
+use std::io::ErrorKind;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
+use rustix::fs::{StatVfsMountFlags, statvfs};
 use rustix::mount::{MountFlags, mount};
 
 use crate::error::Error;
@@ -61,7 +63,15 @@ fn mount_overlay(lower: &Path, upper: &Path, workdir: &Path, merged: &Path) -> R
     }
     let options = std::ffi::CString::new(options).unwrap_or_default();
     mount("overboot", merged, "overlay", MountFlags::empty(), options.as_c_str())
-        .map_err(|source| Error::Overlay { merged: merged.to_owned(), source: source.into() })
+        .map_err(|source| Error::Overlay { merged: merged.to_owned(), source: source.into() })?;
+    // Where it cannot make what it needs in its folder, overlayfs is there all the same, and nothing can be written.
+    let there = statvfs(merged).map_err(|source| Error::io("look at", merged)(source.into()))?;
+    if there.f_flag.contains(StatVfsMountFlags::RDONLY) {
+        let why = fs_err::create_dir(workdir.join("try")).err();
+        let why = why.unwrap_or_else(|| ErrorKind::ReadOnlyFilesystem.into());
+        return Err(Error::io("write to", workdir)(why));
+    }
+    Ok(())
 }
 
 /// A path as overlayfs reads it among its options (Documentation/filesystems/overlayfs.rst): a comma would end the option, a

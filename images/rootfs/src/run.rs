@@ -18,6 +18,12 @@ const KEPT: usize = 64 << 10;
 /// How many lines an error shows.
 const SHOWN: usize = 15;
 
+/// How a program ends that somebody kills: 128 and the signal's number.
+const KILLED: i32 = 128 + 9;
+
+/// Nobody inside has a reason to.
+const OUT_OF_MEMORY: &str = "\n  help: it was killed, as the kernel does when the machine is out of memory (`dmesg` tells): give the machine more memory or swap, or have the step need less";
+
 /// Runs a program of [`sys`](crate::sys), which ends it after `limit` seconds.
 pub(crate) fn to_the_end(
     mut command: Command,
@@ -65,5 +71,6 @@ pub(crate) fn to_the_end(
     if status.code() == Some(TIME_IS_UP) && begun.elapsed() >= Duration::from_secs(limit.into()) {
         return Err(Error::Overtime { what, limit, tail });
     }
-    Err(Error::Failed { what, status: status.to_string(), tail, help: "" })
+    let help = if status.code() == Some(KILLED) { OUT_OF_MEMORY } else { "" };
+    Err(Error::Failed { what, status: status.to_string(), tail, help })
 }

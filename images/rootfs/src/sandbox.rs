@@ -142,6 +142,7 @@ impl Sandbox {
         let mut command = self.command(OsStr::new(program), Parent::Us);
         command.args(arguments);
         run::to_the_end(command, what, self.limit, log)
+            .map_err(|error| error.on_disk_of(&self.root))
     }
 
     /// Becomes a program in the sandbox, with the standard input and output that this process has. Returns only when it cannot.
@@ -169,7 +170,7 @@ impl Sandbox {
             memory(inside("dev"), libc::MS_NOSUID, "mode=755,size=1m"),
         ];
         let inert = libc::MS_NOSUID | libc::MS_NODEV;
-        mounts.push(memory(inside("run"), inert, "mode=755"));
+        mounts.push(memory(inside("run"), inert, "mode=755,size=10%"));
         match &self.scratch {
             None => mounts.push(memory(inside("tmp"), inert, "mode=1777")),
             Some(folder) => {

@@ -195,6 +195,7 @@ impl View {
 impl Confinement {
     fn enter(&self, parent: Option<libc::pid_t>) -> io::Result<()> {
         first::die_with(parent)?;
+        first::have_less();
         // SAFETY: these take numbers and touch no memory.
         unsafe {
             libc::setsid();

@@ -14,7 +14,7 @@ use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 
-use overboot_debian::deb::{ControlFiles, Deb};
+use overboot_debian::deb::{self, ControlFiles, Deb};
 
 use self::writer::Writer;
 use crate::error::Error;
@@ -127,7 +127,9 @@ fn decompress(package: &Package, sender: &SyncSender<Piece>) {
         loop {
             let mut chunk = Vec::with_capacity(CHUNK);
             let read = (&mut data).take(CHUNK as u64).read_to_end(&mut chunk);
-            read.map_err(Error::io("unpack", &package.path))?;
+            read.map_err(|source| {
+                broken(deb::Error::Decompress { member: deb::DATA.into(), source })
+            })?;
             if chunk.is_empty() || sender.send(Piece::Data(chunk)).is_err() {
                 return Ok(());
             }

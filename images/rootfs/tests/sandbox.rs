@@ -18,7 +18,7 @@ fn tree() -> Option<tempfile::TempDir> {
     for link in ["bin", "lib", "lib64"] {
         std::os::unix::fs::symlink(format!("usr/{link}"), tree.path().join(link)).unwrap();
     }
-    for program in ["sh", "mknod", "mount", "cat", "ls", "sync"] {
+    for program in ["sh", "mknod", "mount", "cat", "ls", "setsid", "sync"] {
         let from = Path::new("/usr/bin").join(program);
         copy(&from, tree.path());
         let linked = std::process::Command::new("ldd").arg(&from).output().unwrap();
@@ -213,4 +213,152 @@ fn a_network_is_there_when_it_is_asked_for() {
         said.contains(ours.to_str().unwrap())
     };
     assert!(same(true) && !same(false));
+}
+
+#[test]
+fn what_begins_another_life_ends_too() {
+    let Some(tree) = tree() else { return };
+    // Twice forked, in a session of its own, without input and output, and deaf to signals.
+    let daemon = "(setsid sh -c '(trap \"\" HUP TERM INT; exec < /dev/null > /dev/null 2>&1; \
+                  while :; do echo x >> /root/left; done) &' &); until [ -s /root/left ]; do :; done";
+    run(tree.path(), daemon).unwrap();
+    let length = || std::fs::metadata(tree.path().join("root/left")).unwrap().len();
+    let before = length();
+    // Anything that ran would have had a hundred turns.
+    run(tree.path(), "i=0; while [ $i -lt 100 ]; do i=$((i + 1)); cat /dev/null; done").unwrap();
+    assert_eq!(length(), before);
+}
+
+#[test]
+fn nobody_ends_those_outside_nor_hides_from_us() {
+    let Some(tree) = tree() else { return };
+    // All that it can see, as root; and without anything to be told by.
+    let said = run(tree.path(), "kill -9 -1 2> /dev/null; echo still here").unwrap();
+    assert!(said.contains("still here"), "{said}");
+    let mute = Sandbox::new(tree.path(), 0).with_limit(1);
+    let mute = mute.run(
+        "a script",
+        "/bin/sh",
+        &["-c", "exec < /dev/null > /dev/null 2>&1; while :; do :; done"],
+        &|_| {},
+    );
+    assert!(mute.unwrap_err().to_string().contains("did not end within 1 s"));
+}
+
+#[test]
+fn processes_without_end_are_ended() {
+    let Some(tree) = tree() else { return };
+    let sandbox = Sandbox::new(tree.path(), 0).with_limit(600);
+    let bomb = "bomb() { bomb | bomb & }; bomb; while :; do cat /dev/null; done";
+    let begun = std::time::Instant::now();
+    let ended = sandbox.run("a script", "/bin/sh", &["-c", bomb], &|_| {}).unwrap_err();
+    let said = ended.to_string();
+    assert!(said.contains("more than 4096 processes were running at once"), "{said}");
+    assert!(begun.elapsed().as_secs() < 120, "{:?}", begun.elapsed());
+}
+
+#[test]
+fn words_without_end_fill_no_memory() {
+    let Some(tree) = tree() else { return };
+    let resident = || {
+        let status = std::fs::read_to_string("/proc/self/status").unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap().to_owned();
+        line.trim().trim_end_matches(" kB").parse::<u64>().unwrap()
+    };
+    let before = resident();
+    let sandbox = Sandbox::new(tree.path(), 0).with_limit(2);
+    // With line ends and without.
+    for script in ["while :; do echo a line of words; done", "cat /dev/zero"] {
+        let said = sandbox.run("a script", "/bin/sh", &["-c", script], &|_| {}).unwrap_err();
+        assert!(said.to_string().contains("did not end within 2 s"));
+    }
+    assert!(resident() < before + (64 << 10), "{before} kB and then {} kB", resident());
+}
+
+#[test]
+fn what_the_host_knows_is_not_told() {
+    let Some(tree) = tree() else { return };
+    let secret = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(secret.path(), "secret").unwrap();
+    let path = secret.path().display();
+    for script in [
+        // By its path, through the first process, and up from the top.
+        format!("cat {path}"),
+        format!("cat /proc/1/root{path}"),
+        format!("cat /proc/1/cwd{path}"),
+        format!("cat /../../../..{path}"),
+        "cat /proc/1/fd/2".to_owned(),
+        "ls /sys/kernel".to_owned(),
+        "cat /proc/kcore".to_owned(),
+        "cat /proc/kmsg".to_owned(),
+        "cat /dev/mem".to_owned(),
+        "cat /dev/kmsg".to_owned(),
+    ] {
+        let refused = run(tree.path(), &format!("{script} > /tmp/read || exit 7"));
+        assert!(refused.as_ref().is_err_and(|said| said.contains('7')), "{script}: {refused:?}");
+    }
+    // CARGO_MANIFEST_DIR stands in the environment of this test.
+    let said = run(tree.path(), "set; cat /proc/self/environ").unwrap();
+    assert!(said.contains("container=") && !said.contains("CARGO"), "{said}");
+    let score = run(tree.path(), "cat /proc/self/oom_score_adj").unwrap();
+    assert_eq!(score.trim(), "500", "the first to go when memory runs out");
+}
+
+/// What no program inside may do, with numbers of x86-64 (arch/x86/entry/syscalls/syscall_64.tbl).
+const CALLS: &str = r#"
+import ctypes, os
+libc = ctypes.CDLL(None, use_errno=True)
+def refused(what, number, *arguments):
+    ctypes.set_errno(0)
+    done = libc.syscall(number, *arguments) != -1
+    # Not permitted, denied, or not known to this kernel.
+    if done or ctypes.get_errno() not in (1, 13, 38):
+        print("NOT REFUSED:", what, os.strerror(ctypes.get_errno()))
+refused("ptrace the first process", 101, 16, 1, 0, 0)
+refused("mount", 165, b"none", b"/tmp", b"tmpfs", 0, None)
+refused("umount", 166, b"/proc", 2)
+refused("pivot_root", 155, b"/", b"/tmp")
+refused("unshare mounts", 272, 0x00020000)
+refused("unshare processes", 272, 0x20000000)
+refused("setns", 308, os.open("/proc/self/ns/mnt", 0), 0)
+refused("init_module", 175, b"", 0, b"")
+refused("finit_module", 313, 0, b"", 0)
+refused("delete_module", 176, b"loop", 0)
+refused("kexec_load", 246, 0, 0, None, 0)
+refused("reboot", 169, 0xfee1dead, 672274793, 0x89abcdef, None)
+refused("settimeofday", 164, (ctypes.c_long * 2)(1, 0), None)
+refused("clock_settime", 227, 0, (ctypes.c_long * 2)(1, 0))
+refused("swapon", 167, b"/root/x", 0)
+refused("acct", 163, b"/root/x")
+refused("iopl", 172, 3)
+refused("sethostname", 170, b"x", 1)
+refused("a block device", 133, b"/root/disk", 0o060600, 0x800)
+refused("a file by its handle", 304, os.open("/", 0), b"\x08\0\0\0\1\0\0\0" + b"\0" * 8, 0)
+# As the one who may do everything in a namespace of its own, neither.
+if libc.syscall(272, 0x10020000) != -1:
+    for what in (b"/proc/sys", b"/proc/sysrq-trigger"):
+        if libc.mount(None, what, None, 0x1020, None) == 0:
+            print("NOT REFUSED: to change what is read-only in /proc")
+        if libc.umount2(what, 2) == 0:
+            print("NOT REFUSED: to take away what is over /proc")
+    if libc.mount(b"proc", b"/tmp", b"proc", 0, None) == 0:
+        print("NOT REFUSED: another /proc")
+print("all tried")
+"#;
+
+/// The system calls themselves, by the host's Python: no tool stands between that could be what refuses.
+#[test]
+fn the_kernel_refuses_what_leads_out() {
+    let Some(tree) = tree() else { return };
+    if !(cfg!(target_arch = "x86_64") && overboot_testkit::require::program("python3")) {
+        return;
+    }
+    let sandbox = Sandbox::new(tree.path(), 0)
+        .with_folder("usr", "/usr")
+        .with_file("calls.py", CALLS)
+        .with_variable("PYTHONHOME", "/run/usr")
+        .with_variable("LD_LIBRARY_PATH", "/run/usr/lib/x86_64-linux-gnu");
+    let said = sandbox.run("calls", "/run/usr/bin/python3", &["/run/calls.py"], &|_| {});
+    let said = said.unwrap().0;
+    assert!(said.contains("all tried") && !said.contains("NOT REFUSED"), "{said}");
 }

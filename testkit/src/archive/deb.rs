@@ -219,17 +219,50 @@ fn container([control, data]: &[Vec<u8>; 2], as_zstd: bool) -> Vec<u8> {
         (format!("control.tar.{ending}"), compress(control)),
         (format!("data.tar.{ending}"), compress(data)),
     ];
+    let members: Vec<_> =
+        members.iter().map(|(name, bytes)| (name.as_str(), bytes.as_slice())).collect();
+    ar(&members)
+}
+
+/// An `ar` archive of these members: a package file, where they are those of one.
+#[must_use]
+pub fn ar(members: &[(&str, &[u8])]) -> Vec<u8> {
     let mut ar = b"!<arch>\n".to_vec();
     for (name, bytes) in members {
         let size = bytes.len();
         writeln!(ar, "{name:<16}{:<12}{:<6}{:<6}{:<8}{size:<10}`", 0, 0, 0, "100644")
             .expect("a Vec takes all");
-        ar.extend(&bytes);
+        ar.extend(*bytes);
         if size % 2 == 1 {
             ar.push(b'\n');
         }
     }
     ar
+}
+
+/// An entry of a tar archive as nobody would write it: any bytes for its names, a kind (`tar(5)`: `0` a file, `1` a hard link, `2` a
+/// symbolic link, `3` and `4` devices, those of `/dev/zero`, `5` a folder), and a size that need not be that of `content`.
+#[must_use]
+pub fn tar_entry(kind: u8, path: &[u8], link: &[u8], size: u64, content: &[u8]) -> Vec<u8> {
+    let mut header = tar::Header::new_ustar();
+    header.set_mode(0o644);
+    header.set_mtime(1_700_000_000);
+    header.set_uid(0);
+    header.set_gid(0);
+    header.set_size(size);
+    header.set_entry_type(tar::EntryType::new(kind));
+    if kind == b'3' || kind == b'4' {
+        header.set_device_major(1).expect("it fits");
+        header.set_device_minor(5).expect("it fits");
+    }
+    let old = header.as_old_mut();
+    old.name[..path.len()].copy_from_slice(path);
+    old.linkname[..link.len()].copy_from_slice(link);
+    header.set_cksum();
+    let mut entry = header.as_bytes().to_vec();
+    entry.extend(content);
+    entry.resize(entry.len().next_multiple_of(512), 0);
+    entry
 }
 
 impl Entry {
@@ -272,7 +305,13 @@ fn append(tar: &mut tar::Builder<Vec<u8>>, path: &str, entry: &Entry) {
     tar.append(&header, content).expect("a Vec takes all");
 }
 
-pub(super) fn xz(bytes: &[u8]) -> Vec<u8> {
+/// Compressed with xz.
+///
+/// # Panics
+///
+/// When there is no memory for it.
+#[must_use]
+pub fn xz(bytes: &[u8]) -> Vec<u8> {
     let mut encoder = XzEncoder::new(Vec::new(), 1);
     encoder.write_all(bytes).expect("a Vec takes all");
     encoder.finish().expect("a Vec takes all")

@@ -4,7 +4,7 @@
 //! - [`reproducible`]: the same bytes again, also when the first try was killed; sizes; nothing is done twice
 //! - [`inspect`]: what images are, what differs, lists of software, what is built anew
 //! - [`lock`]: what is pinned stays, and what moves is shown before
-//! - [`killed`]: killed at any moment, the next build finishes
+//! - [`killed`]: killed at any moment, nothing is lost, and the next run finishes; [`hostile`]: packages and archives that mean ill
 //! - [`provisioners`]: every kind of step; inheritance, variables, slots, stacks of overlays
 //! - [`ansible`]: roles and playbooks
 //! - [`archives`]: packages of several archives, each with its keys; pins; [`ubuntu`]: suites of Ubuntu's shape
@@ -14,7 +14,7 @@
 //! - [`damaged`]: what is damaged or lost in the store is found, and made again
 //! - [`shipped`]: every recipe that ships, on stand-ins for what vendors let nobody ship; ten overlays on the boot server
 //! - [`mistakes`]: what only the archive or a build finds wrong with a recipe has its place in it
-//! - [`refusals`]: bad input, a full disk, no network: said in words, and nothing is changed
+//! - [`refusals`]: bad input, no network: said in words, and nothing is changed; [`full`]: a full disk
 //! - [`rootless`]: an ordinary user makes the same bytes as root; where a machine forbids it, it says why
 //! - [`registry`]: what is pushed to a registry is pulled elsewhere, checked
 //! - [`project`]: a project and its store, seen from outside; [`small`]: a Debian of a handful of packages
@@ -33,7 +33,9 @@ mod containers;
 mod contract;
 mod damaged;
 mod fidelity;
+mod full;
 mod gc;
+mod hostile;
 mod inspect;
 mod killed;
 mod lock;

@@ -1,14 +1,11 @@
 //! What cannot be done is said in words: what, where, why, and what to do; and nothing under a final name has changed.
 
-use std::collections::BTreeMap;
 use std::fs;
 use std::net::{Ipv4Addr, TcpListener};
-use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use overboot_digest::Digest;
 use overboot_testkit::archive::{Deb, Fault, SigningKey};
-use overboot_testkit::{overboot, ports, require};
+use overboot_testkit::{overboot, ports};
 
 use crate::project::{self, Project};
 use crate::small::{self, Small};
@@ -48,7 +45,7 @@ fn assert_refused(small: &Small, from: &str, to: &str, words: &[&str]) {
 
 /// The command fails, says these words, and changes nothing.
 #[track_caller]
-fn assert_fails(project: &Project, command: &[&str], words: &[&str]) {
+pub fn assert_fails(project: &Project, command: &[&str], words: &[&str]) {
     let before = project.visible();
     assert!(before.len() > 3);
     assert_said(&project.fail(command), words);
@@ -231,6 +228,44 @@ fn no_network() {
     assert_eq!(small.server.take_requests(), []);
 }
 
+/// Wherever the mirror falls silent: between the signed file and the lists, in the middle of a list, of a package.
+#[test]
+fn a_lost_network() {
+    if !small::possible() {
+        return;
+    }
+    let small = built();
+    let tree = small::archive().package(Deb::new("newer", "1")).build(&small.key);
+    let mut lists = tree.keys().filter(|path| path.contains("by-hash") && path.contains("main"));
+    // Either form of the list may be asked for.
+    let (one, other) = (lists.next().unwrap().clone(), lists.next().unwrap().clone());
+    small.server.replace(tree);
+    let broken = ["the transfer broke off, tried 4 times", "because: ", "help: Run it again"];
+    let lost = |command: &[&str], paths: &[&str], faults: [Fault; 4], at: &str| {
+        for (path, fault) in
+            paths.iter().flat_map(|path| faults.iter().map(move |fault| (path, fault)))
+        {
+            small.server.fail(path, 1, fault);
+        }
+        let url = format!("{}/{at}", small.server.uri());
+        let words = [&broken[..], &[&*url]].concat();
+        assert_fails(&small.project, command, &words);
+    };
+    let cut = |bytes| [(); 4].map(|()| Fault::Truncate(bytes));
+    let update: &[&str] = &["lock", "--update"];
+    lost(update, &["dists/trixie/InRelease"], cut(100), "dists/trixie/InRelease");
+    lost(update, &[&one, &other], cut(0), "dists/trixie/main/binary-amd64/by-hash/");
+    small.project.succeed(update);
+    // In the middle of a package: each attempt, and the next run, goes on where the one before broke off.
+    let _ = small.server.take_requests();
+    lost(&["build", "base/base"], &[GREETER], cut(1000), GREETER);
+    small.project.succeed(&["build", "base/base"]);
+    let asked = small.server.take_requests().into_iter();
+    let asked: Vec<_> = asked.filter(|request| request.target.ends_with(GREETER)).collect();
+    let from: Vec<_> = asked.iter().map(|request| request.from).collect();
+    assert_eq!(from, [None, Some(1000), Some(2000), Some(3000), Some(4000)]);
+}
+
 #[test]
 fn a_port_in_use() {
     if !small::possible() {
@@ -256,86 +291,6 @@ fn wrong_usage() {
     let words = ["no overboot.toml in", "help: `overboot init` writes one"];
     let nowhere = Command::new(overboot()).arg("build").current_dir("/proc").output().unwrap();
     assert_said(&project::failed(&nowhere), &words);
-}
-
-/// However early or late the disk is full: the build ends with words and leaves what was there, or succeeds.
-#[test]
-fn a_full_disk() {
-    if !(small::possible() && require::programs(&["unshare", "mount", "cp"])) {
-        return;
-    }
-    let small = built();
-    let full_cache = small.project.cache.clone();
-    let aside = project::folder();
-    let (mut failed, mut succeeded) = (0, 0);
-    for keeps_packages in [false, true] {
-        if keeps_packages {
-            // Then the packages are elsewhere, and it is the tree or the image that has no room.
-            small.project.succeed(&["build"]);
-            fs::remove_dir_all(small.project.folder.join("store")).unwrap();
-            fs::remove_dir_all(small.project.folder.join(".overboot")).unwrap();
-            fs::remove_dir_all(full_cache.join("blocks")).unwrap();
-            small.project.succeed(&["build", "ipxe"]);
-        }
-        for megabytes in (2..=44).step_by(6) {
-            let seen = on_a_small_disk(&small.project, aside.path(), keeps_packages, megabytes);
-            match seen.status {
-                0 => succeeded += 1,
-                1 => {
-                    failed += 1;
-                    assert_eq!(seen.before, seen.after, "{megabytes} MB:\n{}", seen.said);
-                    assert_said(&seen.said.to_lowercase(), &["no space left", "help: "]);
-                }
-                other => panic!("{other}: {}", seen.said),
-            }
-        }
-    }
-    assert!(failed >= 4 && succeeded >= 1, "{failed} failed, {succeeded} succeeded");
-}
-
-/// What came of a build.
-struct Seen {
-    status: i32,
-    said: String,
-    before: BTreeMap<PathBuf, Digest>,
-    after: BTreeMap<PathBuf, Digest>,
-}
-
-/// Builds a copy of the project on a disk of that size, which only this build sees.
-fn on_a_small_disk(project: &Project, aside: &Path, keeps_packages: bool, megabytes: u32) -> Seen {
-    let disk = aside.join(format!("disk-{keeps_packages}-{megabytes}"));
-    fs::create_dir(&disk).unwrap();
-    let cache = if keeps_packages { project.cache.clone() } else { disk.join("cache") };
-    let script = r#"set -e
-        mount -t tmpfs -o size="$1"m tmpfs "$2"
-        cp -a "$3/." "$2"
-        cp -a "$2/store" "$2/overboot.lock" "$6/before"
-        set +e
-        "$4" -C "$2" --cache "$5" build base/base
-        status=$?
-        cp -a "$2/store" "$2/overboot.lock" "$6/after"
-        exit $status"#;
-    let seen = aside.join(format!("seen-{keeps_packages}-{megabytes}"));
-    for folder in ["before", "after"] {
-        fs::create_dir_all(seen.join(folder)).unwrap();
-    }
-    let mut command = Command::new("unshare");
-    command.args(["--mount", "sh", "-c", script, "sh"]).arg(megabytes.to_string());
-    command.arg(&disk).arg(&project.folder).arg(overboot()).arg(&cache).arg(&seen);
-    let output = command.output().unwrap();
-    let visible = |folder: &str| {
-        let copy = Project::at(&seen.join(folder), cache.clone());
-        let relative = |(path, digest): (PathBuf, Digest)| {
-            (path.strip_prefix(&copy.folder).unwrap().to_owned(), digest)
-        };
-        copy.visible().into_iter().map(relative).collect()
-    };
-    Seen {
-        status: output.status.code().unwrap(),
-        said: String::from_utf8_lossy(&output.stderr).into_owned(),
-        before: visible("before"),
-        after: visible("after"),
-    }
 }
 
 #[test]

@@ -29,6 +29,26 @@ pub(super) fn die_with(parent: Option<libc::pid_t>) -> io::Result<()> {
     Ok(())
 }
 
+/// Whoever takes all memory is ended before anybody else on this machine is, and nobody inside has the keys that whoever builds
+/// has in the kernel (session-keyring(7)).
+pub(super) fn have_less() {
+    const SCORE: &[u8] = b"500";
+    // SAFETY: the pointers are to strings that live on, the length is right; the rest takes numbers.
+    unsafe {
+        let score =
+            libc::open(c"/proc/self/oom_score_adj".as_ptr(), libc::O_WRONLY | libc::O_CLOEXEC);
+        if score >= 0 {
+            libc::write(score, SCORE.as_ptr().cast(), SCORE.len());
+            libc::close(score);
+        }
+        libc::syscall(
+            libc::SYS_keyctl,
+            libc::KEYCTL_JOIN_SESSION_KEYRING,
+            std::ptr::null::<libc::c_char>(),
+        );
+    }
+}
+
 /// Goes on as the first process of the namespace for processes that was unshared: it begins with the next child.
 pub(super) fn become_first() -> io::Result<()> {
     // SAFETY: takes numbers. Ignored, as it may have been inherited, the ends of children would not be told.
@@ -73,26 +93,75 @@ pub(super) fn go_on_as_program(limit: u32) -> io::Result<()> {
     }
 }
 
+/// So many processes may be in a namespace at once. No package needs a tenth of them, and whoever starts others without end is
+/// ended before the machine runs out of numbers and memory for them.
+const MOST_PROCESSES: usize = 4096;
+
+/// What is said then, where the program would have said something.
+const TOO_MANY: &[u8] =
+    b"\nmore than 4096 processes were running at once, and all of them were ended\n";
+
 /// Takes in whatever ends until the program does, and ends the namespace as the program ended.
 fn watch(program: libc::pid_t, limit: u32) -> ! {
-    // SAFETY: closes what would keep the builder waiting for us to become the program, and the program's own input and output;
-    // the handler only ends the process; leaves without running anything of the copied process.
+    // SAFETY: closes what would keep the builder waiting for us to become the program, and the program's own input and output, but for
+    // the one that errors are told on; the handler only ends the process; the pointers are to records that live on; leaves without
+    // running anything of the copied process.
     unsafe {
-        libc::syscall(libc::SYS_close_range, 0, libc::c_uint::MAX, 0);
+        libc::syscall(libc::SYS_close_range, 0, 1, 0);
+        libc::syscall(libc::SYS_close_range, 3, libc::c_uint::MAX, 0);
+        let processes = libc::open(c"/proc".as_ptr(), libc::O_RDONLY | libc::O_DIRECTORY);
+        // However many want to run, we look after them in time; where that is not allowed, a little later.
+        libc::sched_setscheduler(0, libc::SCHED_RR, &libc::sched_param { sched_priority: 1 });
         let handler: extern "C" fn(libc::c_int) = time_is_up;
         libc::signal(libc::SIGALRM, handler as libc::sighandler_t);
         libc::alarm(limit);
+        let mut ends: libc::sigset_t = std::mem::zeroed();
+        libc::sigemptyset(&raw mut ends);
+        libc::sigaddset(&raw mut ends, libc::SIGCHLD);
+        // So that an end which comes between asking and waiting is not missed.
+        libc::sigprocmask(libc::SIG_BLOCK, &raw const ends, std::ptr::null_mut());
         loop {
             let mut status = 0;
-            let ended = libc::waitpid(-1, &raw mut status, 0);
+            let ended = libc::waitpid(-1, &raw mut status, libc::WNOHANG);
             if ended == program {
                 libc::_exit(as_shells_say(status));
             }
             if ended == -1 && !interrupted() {
                 libc::_exit(LOST);
             }
+            if ended > 0 {
+                continue;
+            }
+            if are_too_many(processes) {
+                libc::write(2, TOO_MANY.as_ptr().cast(), TOO_MANY.len());
+                libc::_exit(LOST);
+            }
+            let a_tenth = libc::timespec { tv_sec: 0, tv_nsec: 100_000_000 };
+            libc::sigtimedwait(&raw const ends, std::ptr::null_mut(), &raw const a_tenth);
         }
     }
+}
+
+/// Are there more processes than there may be? `/proc` is open as `processes`; what cannot be counted is not too many.
+fn are_too_many(processes: libc::c_int) -> bool {
+    let mut records = [0_u8; 8 << 10];
+    let mut count = 0;
+    // SAFETY: takes numbers; the pointer and the length are those of `records`.
+    let read = |records: &mut [u8]| unsafe {
+        libc::syscall(libc::SYS_getdents64, processes, records.as_mut_ptr(), records.len())
+    };
+    // SAFETY: takes numbers.
+    unsafe { libc::lseek(processes, 0, libc::SEEK_SET) };
+    while let Ok(length @ 1..) = usize::try_from(read(&mut records)) {
+        // `struct linux_dirent64` (getdents64(2)): its length is at 16, its name at 19.
+        let mut rest = records.get(..length).unwrap_or_default();
+        while let Some(&[low, high, _, first]) = rest.get(16..20) {
+            count += usize::from(first.is_ascii_digit());
+            let length = usize::from(u16::from_ne_bytes([low, high])).max(1);
+            rest = rest.get(length..).unwrap_or_default();
+        }
+    }
+    count > MOST_PROCESSES
 }
 
 extern "C" fn time_is_up(_: libc::c_int) {

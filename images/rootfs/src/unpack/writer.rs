@@ -156,7 +156,8 @@ impl<'a> Writer<'a> {
         for entry in archive.entries().map_err(broken)? {
             let mut entry = entry.map_err(broken)?;
             let raw = entry.path_bytes().into_owned();
-            let wrong = |error: Trouble| error.of(package, &String::from_utf8_lossy(&raw));
+            let root = self.root;
+            let wrong = |error: Trouble| error.of(package, &String::from_utf8_lossy(&raw), root);
             let item = self.item(&entry, &raw).map_err(wrong)?;
             if item.path == "/" {
                 list.push("/.".to_owned());
@@ -176,7 +177,7 @@ impl<'a> Writer<'a> {
         }
         for item in links {
             let put = self.put(package, &item, &mut io::empty(), conffiles);
-            if put.map_err(|error| error.of(package, &item.path))? {
+            if put.map_err(|error| error.of(package, &item.path, self.root))? {
                 list.push(item.path);
             }
         }
@@ -364,10 +365,26 @@ enum Trouble {
 
 impl Trouble {
     /// The error of the entry at `path` of `package`.
-    fn of(self, package: &str, path: &str) -> Error {
+    fn of(self, package: &str, path: &str, root: &Root) -> Error {
         let why = match self {
             Self::Why(why) => why.to_owned(),
+            // It is not the package's fault.
+            Self::Io(source)
+                if matches!(
+                    source.kind(),
+                    io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded
+                ) =>
+            {
+                let path = root.path().join(path.trim_start_matches(['.', '/']));
+                return Error::Io { what: "unpack", path, source };
+            }
             Self::Io(error) => format!("cannot be written: {error}"),
+            // A folder on its way is none: which package wants it there is what helps.
+            Self::Error(Error::Io { path, source, .. })
+                if source.kind() == io::ErrorKind::AlreadyExists =>
+            {
+                format!("cannot be written: {} leads nowhere in the tree", path.display())
+            }
             Self::Error(error) => return error,
         };
         Error::Entry { package: package.to_owned(), path: path.to_owned(), why }
