@@ -48,6 +48,7 @@ pub struct Yard {
     /// All paths that there were after commands that nobody killed.
     usual: BTreeSet<String>,
     killed: u32,
+    rounds: u32,
 }
 
 /// Can commands be killed here in all these ways?
@@ -96,7 +97,7 @@ impl Yard {
             b"#!/bin/sh\necho host > \"$ROOT/etc/host-script\"\n",
         );
         let (temporary, usual) = (crate::project::folder(), BTreeSet::new());
-        Self { small, dice: Dice::of(case), temporary, usual, killed: 0 }
+        Self { small, dice: Dice::of(case), temporary, usual, killed: 0, rounds: 0 }
     }
 
     pub fn command(&self, words: &[&str]) -> Command {
@@ -173,9 +174,14 @@ impl Yard {
         }
     }
 
-    /// How many commands were killed before they ended by themselves.
-    pub fn killed(&self) -> u32 {
-        self.killed
+    /// The number of the next round, until so many commands were killed before they ended by themselves: the clock of a busy
+    /// machine, and threads that share their work otherwise, let some through.
+    #[track_caller]
+    pub fn next_round(&mut self, kills: u32) -> Option<u32> {
+        let round = self.rounds;
+        assert!(round < 3 * kills, "only {} of {round} commands were killed", self.killed);
+        self.rounds += 1;
+        (self.killed < kills).then_some(round)
     }
 
     /// Every content is what its name says, and whatever has a name has all its content. Told without our own readers.
