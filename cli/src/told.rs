@@ -28,7 +28,9 @@ pub(crate) fn hint(error: &anyhow::Error) -> Option<String> {
     if let Some(told) = error.downcast_ref::<Told>() {
         return Some(told.help.clone());
     }
-    if error.chain().any(is_full) {
+    // Of namespaces, too, the kernel says that there is no space for another one (unshare(2)).
+    let of_namespaces = error.chain().any(|cause| cause.is::<overboot_build::Refusal>());
+    if !of_namespaces && error.chain().any(is_full) {
         return Some("Free some space there and run it again: what was finished stays, and what was fetched is gone on with.".to_owned());
     }
     error.chain().find_map(of)
