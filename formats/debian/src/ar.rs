@@ -1,5 +1,7 @@
 //! The `ar` container as `.deb` files use it (`deb(5)`, `ar(5)`): common headers, plain short names.
 
+use std::io::{self, Seek, SeekFrom, Write};
+
 /// The eight bytes that every archive starts with.
 pub const MAGIC: &[u8; 8] = b"!<arch>\n";
 const HEADER: usize = 60;
@@ -98,20 +100,42 @@ impl<'a> Iterator for Members<'a> {
     }
 }
 
+/// Appends a member to an archive, which has its magic already; `write` writes the content.
+///
+/// # Errors
+/// `to` cannot be written.
+pub fn append<W: Write + Seek>(
+    to: &mut W,
+    name: &str,
+    write: impl FnOnce(&mut W) -> io::Result<()>,
+) -> io::Result<()> {
+    let header = to.stream_position()?;
+    // Time, owner and mode say nothing in a package.
+    let head = |size: u64| format!("{name:<16}0           0     0     100644  {size:<10}`\n");
+    to.write_all(head(0).as_bytes())?;
+    let begin = to.stream_position()?;
+    write(to)?;
+    let end = to.stream_position()?;
+    to.seek(SeekFrom::Start(header))?;
+    to.write_all(head(end - begin).as_bytes())?;
+    to.seek(SeekFrom::Start(end))?;
+    if (end - begin) % 2 == 1 {
+        to.write_all(b"\n")?;
+    }
+    Ok(())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn archive(members: &[(&str, &[u8])]) -> Vec<u8> {
-        let mut out = MAGIC.to_vec();
+        let mut out = io::Cursor::new(MAGIC.to_vec());
+        out.set_position(MAGIC.len() as u64);
         for (name, bytes) in members {
-            out.extend(
-                format!("{name:<16}0           0     0     100644  {:<10}`\n", bytes.len()).bytes(),
-            );
-            out.extend(*bytes);
-            out.extend(&b"\n"[..bytes.len() % 2]);
+            append(&mut out, name, |out| out.write_all(bytes)).unwrap();
         }
-        out
+        out.into_inner()
     }
 
     #[test]

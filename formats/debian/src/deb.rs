@@ -6,8 +6,11 @@
 
 use std::collections::BTreeMap;
 use std::io::{self, Read};
+use std::iter::Peekable;
 
 use crate::ar;
+
+mod light;
 
 /// What the name of the member with a package's files begins with.
 pub const DATA: &str = "data.tar";
@@ -112,27 +115,8 @@ impl<'a> Deb<'a> {
     /// A container that is damaged, or whose members are not those of a package of format 2.
     pub fn new(bytes: &'a [u8]) -> Result<Self, Error> {
         let mut members = ar::members(bytes)?.peekable();
-        let format = match members.next().transpose()? {
-            Some(member) if member.name == "debian-binary" => member.bytes,
-            other => return Err(unexpected(other, "debian-binary")),
-        };
-        let line = format.split(|&b| b == b'\n').next().unwrap_or_default();
-        if !format.contains(&b'\n') || !line.starts_with(b"2.") {
-            let found = String::from_utf8_lossy(&line[..line.len().min(20)]).into_owned();
-            return Err(Error::Format { found });
-        }
-        let mut wanted = |stem: &'static str| {
-            let optional = |m: &Result<ar::Member<'_>, _>| {
-                m.as_ref().is_ok_and(|member| member.name.starts_with('_'))
-            };
-            while members.next_if(optional).is_some() {}
-            match members.next().transpose()? {
-                Some(member) if is_tarball(member.name, stem) => Tarball::new(member, stem),
-                other => Err(unexpected(other, stem)),
-            }
-        };
-        let control = wanted("control.tar")?;
-        let data = wanted(DATA)?;
+        let control = control_of(&mut members)?;
+        let data = tarball(&mut members, DATA)?;
         for member in members {
             let name = member?.name;
             let doubled = name == "debian-binary"
@@ -150,29 +134,7 @@ impl<'a> Deb<'a> {
     /// # Errors
     /// An archive that is damaged, not flat, has anything but plain files, or is too large.
     pub fn control(&self) -> Result<ControlFiles, Error> {
-        let fail = |what: String| Error::Control { member: self.control.member.to_owned(), what };
-        let mut archive = tar::Archive::new(self.control.reader(CONTROL_LIMIT)?);
-        let mut files = BTreeMap::new();
-        for entry in archive.entries().map_err(|e| self.control.broken(e))? {
-            let mut entry = entry.map_err(|e| self.control.broken(e))?;
-            let path = String::from_utf8(entry.path_bytes().into_owned())
-                .map_err(|_| fail("a name that is not UTF-8".to_owned()))?;
-            let name = path.strip_prefix("./").unwrap_or(&path).trim_end_matches('/');
-            let kind = entry.header().entry_type();
-            if kind.is_dir() && matches!(name, "" | ".") {
-                continue;
-            }
-            if !kind.is_file() || name.is_empty() || name.contains('/') || name.starts_with('.') {
-                return Err(fail(format!("{path:?} is not a plain file at its top")));
-            }
-            let mode = entry.header().mode().map_err(|e| self.control.broken(e))? & 0o7777;
-            let mut bytes = Vec::new();
-            entry.read_to_end(&mut bytes).map_err(|e| self.control.broken(e))?;
-            if files.insert(name.to_owned(), ControlFile { mode, bytes }).is_some() {
-                return Err(fail(format!("{name:?} is in it twice")));
-            }
-        }
-        Ok(ControlFiles(files))
+        self.control.control_files()
     }
 
     /// The tar stream with the package's files, decompressed as it is read.
@@ -186,6 +148,32 @@ impl<'a> Deb<'a> {
         let limit = compressed.saturating_mul(DATA_RATIO).clamp(SMALL_DATA, DATA_LIMIT);
         self.data.reader(limit)
     }
+}
+
+/// The first bytes of a package, as many as hold its control files.
+///
+/// # Errors
+/// `from` cannot be read. What it holds is not looked at: that is [`control`]'s.
+pub fn head(from: &mut impl Read) -> io::Result<Vec<u8>> {
+    let mut head = Vec::new();
+    loop {
+        // Most packages have less than this; of the others, twice as much each time.
+        let more = head.len().max(64 << 10) as u64;
+        let read = from.take(more).read_to_end(&mut head)? as u64;
+        let whole =
+            ar::members(&head).is_ok_and(|members| control_of(&mut members.peekable()).is_ok());
+        if whole || read < more || head.len() as u64 > CONTROL_LIMIT {
+            return Ok(head);
+        }
+    }
+}
+
+/// Unpacks the control archive of a package of which at least the [`head`] is there. Nothing is said of the rest.
+///
+/// # Errors
+/// As of [`Deb::new`] and [`Deb::control`].
+pub fn control(head: &[u8]) -> Result<ControlFiles, Error> {
+    control_of(&mut ar::members(head)?.peekable())?.control_files()
 }
 
 impl ControlFiles {
@@ -202,6 +190,35 @@ impl ControlFiles {
     pub fn control(&self) -> Result<&str, Error> {
         let bytes = self.get("control").ok_or(Error::ControlText { what: "it is missing" })?;
         std::str::from_utf8(bytes).map_err(|_| Error::ControlText { what: "it is not UTF-8" })
+    }
+}
+
+/// The control archive, after the format's number.
+fn control_of<'a>(members: &mut Peekable<ar::Members<'a>>) -> Result<Tarball<'a>, Error> {
+    let format = match members.next().transpose()? {
+        Some(member) if member.name == "debian-binary" => member.bytes,
+        other => return Err(unexpected(other, "debian-binary")),
+    };
+    let line = format.split(|&b| b == b'\n').next().unwrap_or_default();
+    if !format.contains(&b'\n') || !line.starts_with(b"2.") {
+        let found = String::from_utf8_lossy(&line[..line.len().min(20)]).into_owned();
+        return Err(Error::Format { found });
+    }
+    tarball(members, "control.tar")
+}
+
+/// The next of the two archives.
+fn tarball<'a>(
+    members: &mut Peekable<ar::Members<'a>>,
+    stem: &'static str,
+) -> Result<Tarball<'a>, Error> {
+    let optional = |member: &Result<ar::Member<'_>, _>| {
+        member.as_ref().is_ok_and(|member| member.name.starts_with('_'))
+    };
+    while members.next_if(optional).is_some() {}
+    match members.next().transpose()? {
+        Some(member) if is_tarball(member.name, stem) => Tarball::new(member, stem),
+        other => Err(unexpected(other, stem)),
     }
 }
 
@@ -248,6 +265,33 @@ impl<'a> Tarball<'a> {
                 Box::new(Bounded { inner, left: limit })
             }
         })
+    }
+
+    /// The files of a control archive.
+    fn control_files(&self) -> Result<ControlFiles, Error> {
+        let fail = |what: String| Error::Control { member: self.member.to_owned(), what };
+        let mut archive = tar::Archive::new(self.reader(CONTROL_LIMIT)?);
+        let mut files = BTreeMap::new();
+        for entry in archive.entries().map_err(|e| self.broken(e))? {
+            let mut entry = entry.map_err(|e| self.broken(e))?;
+            let path = String::from_utf8(entry.path_bytes().into_owned())
+                .map_err(|_| fail("a name that is not UTF-8".to_owned()))?;
+            let name = path.strip_prefix("./").unwrap_or(&path).trim_end_matches('/');
+            let kind = entry.header().entry_type();
+            if kind.is_dir() && matches!(name, "" | ".") {
+                continue;
+            }
+            if !kind.is_file() || name.is_empty() || name.contains('/') || name.starts_with('.') {
+                return Err(fail(format!("{path:?} is not a plain file at its top")));
+            }
+            let mode = entry.header().mode().map_err(|e| self.broken(e))? & 0o7777;
+            let mut bytes = Vec::new();
+            entry.read_to_end(&mut bytes).map_err(|e| self.broken(e))?;
+            if files.insert(name.to_owned(), ControlFile { mode, bytes }).is_some() {
+                return Err(fail(format!("{name:?} is in it twice")));
+            }
+        }
+        Ok(ControlFiles(files))
     }
 
     fn broken(&self, source: io::Error) -> Error {

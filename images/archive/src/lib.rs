@@ -10,7 +10,7 @@
 //!   [`resolve`](mod@resolve): which of them a request needs, and in which order they can be unpacked.
 //! - [`packages`]: the package files themselves, each by its SHA-256.
 //!
-//! This crate must not know recipes, root trees or what packages are for; it runs nothing and unpacks nothing.
+//! This crate must not know recipes, root trees or what packages are for; it runs nothing, and fills no tree.
 
 mod error;
 pub mod fetch;

@@ -1,5 +1,7 @@
 //! The package files, each under its SHA-256: cache and source of every build.
 
+mod light;
+
 use std::collections::HashSet;
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
@@ -53,10 +55,13 @@ pub struct FetchSummary {
     pub fetched_bytes: u64,
 }
 
-/// A directory of package files, `sha256/HEX.deb`. Several processes may use it at once.
+/// A directory of package files: `sha256/HEX.deb` as they were fetched, and `light/HEX.deb`, the same so that they are unpacked
+/// fast. Several processes may use it at once.
 #[derive(Debug, Clone)]
 pub struct PackageStore {
     dir: PathBuf,
+    /// Are light ones made and read?
+    light: bool,
 }
 
 impl PackageStore {
@@ -68,7 +73,14 @@ impl PackageStore {
         let dir = dir.into();
         let files = dir.join("sha256");
         fs_err::create_dir_all(&files).map_err(|source| Error::file(&files, source))?;
-        Ok(Self { dir })
+        Ok(Self { dir, light: true })
+    }
+
+    /// The same store for a reader who trusts nothing but what the lock vouches for: the files as they were fetched, each looked at
+    /// again.
+    #[must_use]
+    pub fn as_fetched(self) -> Self {
+        Self { light: false, ..self }
     }
 
     /// The folder with the package files, each named by the digest of its content; what is begun ends with `.partial`.
@@ -81,6 +93,23 @@ impl PackageStore {
     #[must_use]
     pub fn path(&self, sha256: &Digest) -> PathBuf {
         self.folder().join(format!("{}.deb", sha256.hex()))
+    }
+
+    /// The folder with the light ones of them, which need not be there; named and begun like the others.
+    #[must_use]
+    pub fn light_folder(&self) -> PathBuf {
+        self.dir.join("light")
+    }
+
+    /// The file to unpack the package with that content from: it has the same files and control files, but may have other bytes.
+    #[must_use]
+    pub fn to_unpack(&self, sha256: &Digest) -> PathBuf {
+        let light = self.light_path(sha256);
+        if self.light && light.is_file() { light } else { self.path(sha256) }
+    }
+
+    fn light_path(&self, sha256: &Digest) -> PathBuf {
+        self.light_folder().join(format!("{}.deb", sha256.hex()))
     }
 
     /// Puts a package file in that came some other way; returns its digest.
@@ -104,8 +133,9 @@ impl PackageStore {
             .is_ok_and(|there| there.is_file() && there.len() == wanted.size)
     }
 
-    /// Fetches what is missing of `wanted`, `jobs` at a time, and checks the content of what is there. A damaged file is
-    /// thrown away and fetched again. Each content is fetched once, however often it is wanted.
+    /// Fetches what is missing of `wanted`, `jobs` at a time, and checks the content of what is there: of that which
+    /// [`to_unpack`](Self::to_unpack) names. A damaged file is thrown away and fetched again. Each content is fetched once,
+    /// however often it is wanted.
     ///
     /// # Errors
     /// [`Error::Package`] with the first failure; [`Error::Offline`] with an offline fetcher and packages missing. What
@@ -127,7 +157,7 @@ impl PackageStore {
         }
         let fetched = workers::run(jobs, &wanted, |wanted| {
             let path = self.path(&wanted.sha256);
-            if self.is_sound(wanted, &path)? {
+            if self.is_light(wanted) || self.is_sound(wanted, &path)? {
                 progress(FetchEvent::Present(wanted));
                 return Ok(None);
             }
@@ -149,6 +179,7 @@ impl PackageStore {
                     architecture: wanted.architecture.clone(),
                     source: Box::new(source),
                 })?;
+            self.lighten(wanted);
             progress(FetchEvent::Finished(wanted));
             Ok(Some(wanted.size))
         })?;
@@ -178,6 +209,27 @@ impl PackageStore {
         Err(Error::Offline { what, path: self.path(&first.sha256) })
     }
 
+    /// Is that package there, and sound in the form that it is unpacked from?
+    fn is_light(&self, wanted: &Wanted) -> bool {
+        let light = self.light_path(&wanted.sha256);
+        let sound = self.light && self.contains(wanted) && light::is_whole(&light);
+        if sound {
+            used(&light);
+            used(&self.path(&wanted.sha256));
+        }
+        sound
+    }
+
+    /// Makes the form that is unpacked fast. Where it cannot be made, the other one is unpacked, and says what is wrong with it.
+    fn lighten(&self, wanted: &Wanted) {
+        if self.light {
+            let light = self.light_path(&wanted.sha256);
+            // A damaged one must not be read.
+            let _ = fs_err::remove_file(&light);
+            let _ = light::make(&self.path(&wanted.sha256), &wanted.sha256, &light);
+        }
+    }
+
     /// Is the right content at `path`? Removes what has another.
     fn is_sound(&self, wanted: &Wanted, path: &Path) -> Result<bool, Error> {
         let failed = |source| Error::file(path, source);
@@ -188,15 +240,20 @@ impl PackageStore {
         };
         let found = Digest::of_reader(file).map_err(failed)?;
         if found == (wanted.sha256, wanted.size) {
-            // So that it counts as used; where that fails, it goes a little earlier.
-            let file = fs_err::OpenOptions::new().append(true).open(path);
-            let _ = file.and_then(|file| file.file().set_modified(SystemTime::now()));
+            used(path);
+            self.lighten(wanted);
             return Ok(true);
         }
         warn!(path = %path.display(), "a package file in the store is damaged and is thrown away");
         fs_err::remove_file(path).map_err(failed)?;
         Ok(false)
     }
+}
+
+/// Notes that a file is in use; where that fails, it goes a little earlier.
+fn used(path: &Path) {
+    let file = fs_err::OpenOptions::new().append(true).open(path);
+    let _ = file.and_then(|file| file.file().set_modified(SystemTime::now()));
 }
 
 fn describe(wanted: &Wanted) -> String {

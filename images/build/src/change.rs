@@ -2,7 +2,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use overboot_archive::Wanted;
 use overboot_digest::Digest;
 use overboot_recipe::{Lock, LockedPackage, Recipe, Whence};
 use serde::Serialize;
@@ -11,6 +10,7 @@ use crate::error::Error;
 use crate::execute::{Goal, prepare};
 use crate::plan::{Target, steps_of, targets};
 use crate::project::Project;
+use crate::sources;
 
 /// What another lock changes.
 #[derive(Debug, Clone, Serialize)]
@@ -232,15 +232,9 @@ fn files(project: &Project, old: Option<&Lock>, new: &Lock) -> Result<(Files, Fi
         if ours || known.contains(&package.sha256) || !seen.insert(package.sha256) {
             continue;
         }
-        let wanted = Wanted {
-            name: package.name.clone(),
-            version: package.version.clone(),
-            architecture: package.architecture.clone(),
-            sha256: package.sha256,
-            size: package.size,
-            urls: Vec::new(),
-        };
-        let files = if store.contains(&wanted) { &mut cached } else { &mut fetch };
+        // Nothing is fetched, so that it does not matter where from.
+        let files =
+            if store.contains(&sources::wanted(&[], package)) { &mut cached } else { &mut fetch };
         files.packages += 1;
         files.bytes += package.size;
     }

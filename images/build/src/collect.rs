@@ -204,7 +204,9 @@ fn cached(project: &Project, lock: &Lock, spare: Spare) -> Result<Files, Error> 
     let shared = project.options().cache.is_some();
     let since = if shared { ago(spare.cached) } else { SystemTime::now() };
     let needed = lock.packages.iter().map(|package| package.sha256).collect();
-    let mut unused = unused(&project.packages()?.folder(), &needed, since)?;
+    let packages = project.packages()?;
+    let mut unused = unused(&packages.folder(), &needed, since)?;
+    unused.extend(self::unused(&packages.light_folder(), &needed, since)?);
     let manifests: Vec<Digest> = lock.containers.iter().map(|image| image.manifest).collect();
     let images = project.images();
     if images.is_dir() {

@@ -16,6 +16,7 @@ use crate::event::Event;
 use crate::plan::{Given, Plan, Step, Target, plan};
 use crate::project::{Occupied, Project};
 use crate::signing::{self, Signer};
+use crate::steps::Settling;
 use crate::{ansible, containers, contract, debs, inputs, schedule, sources, steps};
 
 /// How many packages are fetched at once.
@@ -57,6 +58,8 @@ pub(crate) struct Context<'a> {
     pub(crate) progress: &'a (dyn Fn(Event) + Sync),
     turns: Mutex<BTreeMap<String, Arc<Mutex<()>>>>,
     modules: Mutex<Option<Arc<KernelModules>>>,
+    /// Trees that were made, on their way to the disk.
+    pub(crate) settling: Settling,
 }
 
 impl Context<'_> {
@@ -120,7 +123,7 @@ impl Context<'_> {
             name: package.name.clone(),
             version: package.version.clone(),
             architecture: package.architecture.clone(),
-            path: self.project.packages()?.path(&package.sha256),
+            path: self.project.packages()?.to_unpack(&package.sha256),
         })
     }
 }
@@ -293,6 +296,7 @@ fn carry_out(
         progress,
         turns: Mutex::default(),
         modules: Mutex::default(),
+        settling: Settling::default(),
     };
     ansible::check(&context, plan)?;
     fetch(&context, plan)?;
@@ -302,6 +306,7 @@ fn carry_out(
         }
     }
     let built = schedule::run(&context, plan)?;
+    context.settling.wait();
     steps::sweep_trees(&context)?;
     Ok(built)
 }
@@ -328,15 +333,7 @@ fn fetch(context: &Context<'_>, plan: &Plan) -> Result<(), Error> {
                 if let Whence::File { file } = &package.whence {
                     debs::import(project, &project.packages()?, file, &package.sha256)?;
                 }
-                let one = Wanted {
-                    name: package.name.clone(),
-                    version: package.version.clone(),
-                    architecture: package.architecture.clone(),
-                    sha256: package.sha256,
-                    size: package.size,
-                    urls: sources::url(&archives, package).into_iter().collect(),
-                };
-                wanted.insert(package.key(), one);
+                wanted.insert(package.key(), sources::wanted(&archives, package));
             }
         }
     }

@@ -169,7 +169,8 @@ impl Project {
     /// # Errors
     /// The folder cannot be made.
     pub fn packages(&self) -> Result<PackageStore, Error> {
-        Ok(PackageStore::open(self.cache().join("packages"))?)
+        let store = PackageStore::open(self.cache().join("packages"))?;
+        Ok(if self.is_apart() { store.as_fetched() } else { store })
     }
 
     /// Layers of container images.
@@ -181,7 +182,12 @@ impl Project {
     /// Compressed blocks of images.
     #[must_use]
     pub(crate) fn blocks(&self) -> PathBuf {
-        if self.made == self.folder { self.cache() } else { self.private() }.join("blocks")
+        if self.is_apart() { self.private() } else { self.cache() }.join("blocks")
+    }
+
+    /// Is it [`apart`](Self::apart), where nothing is taken that was made before?
+    fn is_apart(&self) -> bool {
+        self.made != self.folder
     }
 
     /// Root trees that a later step needs, each under the key of what it was made from.

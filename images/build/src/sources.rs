@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use overboot_archive::pins::Which;
-use overboot_archive::{Error as ArchiveError, Keyring, Pin, Source, keyrings, mirror};
+use overboot_archive::{Error as ArchiveError, Keyring, Pin, Source, Wanted, keyrings, mirror};
 use overboot_recipe::{
     Archive, Distribution, ExtraArchive, Lock, LockedPackage, PinnedVersions, Place, Placed,
     Recipe, Whence,
@@ -289,9 +289,21 @@ pub(crate) fn pins(recipe: &Recipe, archives: &[ArchiveSources<'_>]) -> Vec<Pin>
     recipe.archive.pins.iter().map(pin).collect()
 }
 
-/// Where a locked package can be fetched, given the recipe's [`archives`]; nowhere when it is a file of the project.
+/// A locked package as the package store is asked for it, to be fetched from where the recipe's [`archives`] have it.
 #[must_use]
-pub fn url(archives: &[ArchiveSources<'_>], package: &LockedPackage) -> Option<String> {
+pub fn wanted(archives: &[ArchiveSources<'_>], package: &LockedPackage) -> Wanted {
+    Wanted {
+        name: package.name.clone(),
+        version: package.version.clone(),
+        architecture: package.architecture.clone(),
+        sha256: package.sha256,
+        size: package.size,
+        urls: url(archives, package).into_iter().collect(),
+    }
+}
+
+/// Where a locked package can be fetched; nowhere when it is a file of the project.
+fn url(archives: &[ArchiveSources<'_>], package: &LockedPackage) -> Option<String> {
     match &package.whence {
         Whence::Archive { archive, suite, path, .. } => {
             let theirs = archives.iter().find(|one| one.name() == archive.as_deref())?;

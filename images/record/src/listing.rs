@@ -3,14 +3,18 @@
 use std::collections::{BTreeMap, HashMap};
 use std::io::{self, BufReader, Read};
 use std::path::Path;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use overboot_cpio::mode;
 use overboot_digest::Digest;
 use overboot_merge::FOLDER as NOTES;
 use overboot_pack::image;
-use overboot_pack::tree::Kind as Packed;
+use overboot_pack::tree::{Entry, Kind as Packed};
 
 use crate::{Error, File, Kind};
+
+/// How the media types of such images end.
+const SQUASHFS: &str = ".squashfs";
 
 /// The most of a database that is taken into memory.
 const LARGEST_TEXT: u64 = 256 << 20;
@@ -31,18 +35,28 @@ impl Listing {
     /// It is of neither form, or not what it says.
     pub fn of_image(path: &Path, media_type: &str) -> Result<Self, Error> {
         let mut listing = Self::default();
-        each_file(path, media_type, |mut file, content| {
-            if let Some(content) = content {
-                let wanted = wanted(&file.path);
-                let (size, sha256, text) = digested(content, wanted)?;
-                file.kind = Kind::File { size, sha256 };
-                if wanted {
-                    listing.texts.insert(file.path.clone(), text);
+        if media_type.ends_with(SQUASHFS) {
+            let entries = entries(path)?;
+            let contents = digests(path, &entries)?;
+            for (entry, content) in entries.iter().zip(contents) {
+                let mut file = file_of(entry);
+                if let Some((size, sha256, text)) = content {
+                    file.kind = Kind::File { size, sha256 };
+                    listing.texts.extend(text.map(|text| (file.path.clone(), text)));
                 }
+                listing.files.push(file);
             }
-            listing.files.push(file);
-            Ok(())
-        })?;
+        } else {
+            each_file(path, media_type, |mut file, content| {
+                if let Some(content) = content {
+                    let (size, sha256, text) = digested(content, wanted(&file.path))?;
+                    file.kind = Kind::File { size, sha256 };
+                    listing.texts.extend(text.map(|text| (file.path.clone(), text)));
+                }
+                listing.files.push(file);
+                Ok(())
+            })?;
+        }
         listing.files.sort_by(|a, b| a.path.cmp(&b.path));
         Ok(listing)
     }
@@ -56,15 +70,18 @@ fn wanted(path: &str) -> bool {
         || (path.starts_with("var/lib/dpkg/info/") && path.ends_with(".list"))
 }
 
-fn digested(content: &mut dyn Read, keep: bool) -> io::Result<(u64, Digest, String)> {
+/// Size, digest and, where it is to be kept, the text of a file.
+type Digested = (u64, Digest, Option<String>);
+
+fn digested(content: &mut dyn Read, keep: bool) -> io::Result<Digested> {
     if !keep {
         let (sha256, size) = Digest::of_reader(content)?;
-        return Ok((size, sha256, String::new()));
+        return Ok((size, sha256, None));
     }
     let mut bytes = Vec::new();
     content.take(LARGEST_TEXT).read_to_end(&mut bytes)?;
     let sha256 = Digest::of(&bytes);
-    Ok((bytes.len() as u64, sha256, String::from_utf8_lossy(&bytes).into_owned()))
+    Ok((bytes.len() as u64, sha256, Some(String::from_utf8_lossy(&bytes).into_owned())))
 }
 
 /// Tells `each` every name in an image, and the content of regular files, whose kind has size and digest of nothing: for who
@@ -77,7 +94,7 @@ pub fn each_file(
     media_type: &str,
     mut each: impl FnMut(File, Option<&mut dyn Read>) -> io::Result<()>,
 ) -> Result<(), Error> {
-    if media_type.ends_with(".squashfs") {
+    if media_type.ends_with(SQUASHFS) {
         squashfs(path, &mut each)
     } else if media_type.ends_with(".cpio.zst") {
         archive(path, &mut each)
@@ -89,36 +106,75 @@ pub fn each_file(
 type Each<'a> = &'a mut dyn FnMut(File, Option<&mut dyn Read>) -> io::Result<()>;
 
 fn squashfs(path: &Path, each: Each<'_>) -> Result<(), Error> {
-    let entries = image::read_entries(open(path)?)
-        .map_err(|source| Error::Image { path: path.to_owned(), source: Box::new(source) })?;
-    for entry in entries {
-        let name = text(&entry.path);
-        let file = |kind| File {
-            path: text(&entry.path),
-            kind,
-            mode: entry.mode & 0o7777,
-            uid: entry.uid,
-            gid: entry.gid,
-            package: None,
-            xattrs: entry.xattrs.iter().map(|(name, value)| (text(name), hex(value))).collect(),
-        };
-        let done = match entry.kind {
-            Packed::File(ref source) => {
-                let mut opened = source.open().map_err(inside(path, &name))?;
-                each(file(empty()), Some(&mut opened))
+    for entry in entries(path)? {
+        let file = file_of(&entry);
+        let name = file.path.clone();
+        let done = match &entry.kind {
+            Packed::File(source) => {
+                source.open().and_then(|mut opened| each(file, Some(&mut opened)))
             }
-            Packed::Directory => each(file(Kind::Folder), None),
-            Packed::Symlink(ref target) => each(file(Kind::Symlink(text(target))), None),
-            Packed::HardLink(ref first) => each(file(Kind::HardLink(text(first))), None),
-            Packed::CharDevice(0, 0) => each(file(Kind::Whiteout), None),
-            Packed::CharDevice(major, minor) => each(file(Kind::CharDevice(major, minor)), None),
-            Packed::BlockDevice(major, minor) => each(file(Kind::BlockDevice(major, minor)), None),
-            Packed::Fifo => each(file(Kind::Fifo), None),
-            Packed::Socket => each(file(Kind::Socket), None),
+            _ => each(file, None),
         };
         done.map_err(inside(path, &name))?;
     }
     Ok(())
+}
+
+/// What is in a squashfs image, in the order of the paths.
+fn entries(path: &Path) -> Result<Vec<Entry>, Error> {
+    image::read_entries(open(path)?)
+        .map_err(|source| Error::Image { path: path.to_owned(), source: Box::new(source) })
+}
+
+/// An entry without its content.
+fn file_of(entry: &Entry) -> File {
+    let kind = match &entry.kind {
+        Packed::File(_) => empty(),
+        Packed::Directory => Kind::Folder,
+        Packed::Symlink(target) => Kind::Symlink(text(target)),
+        Packed::HardLink(first) => Kind::HardLink(text(first)),
+        Packed::CharDevice(0, 0) => Kind::Whiteout,
+        Packed::CharDevice(major, minor) => Kind::CharDevice(*major, *minor),
+        Packed::BlockDevice(major, minor) => Kind::BlockDevice(*major, *minor),
+        Packed::Fifo => Kind::Fifo,
+        Packed::Socket => Kind::Socket,
+    };
+    File {
+        path: text(&entry.path),
+        kind,
+        mode: entry.mode & 0o7777,
+        uid: entry.uid,
+        gid: entry.gid,
+        package: None,
+        xattrs: entry.xattrs.iter().map(|(name, value)| (text(name), hex(value))).collect(),
+    }
+}
+
+/// Reads all files of an image: while one thread decompresses, another one hashes.
+fn digests(path: &Path, entries: &[Entry]) -> Result<Vec<Option<Digested>>, Error> {
+    let next = AtomicUsize::new(0);
+    let work = || -> Result<Vec<(usize, Digested)>, Error> {
+        let mut done = Vec::new();
+        loop {
+            let at = next.fetch_add(1, Ordering::Relaxed);
+            let Some(entry) = entries.get(at) else { return Ok(done) };
+            let Packed::File(source) = &entry.kind else { continue };
+            let name = text(&entry.path);
+            let read = source.open().and_then(|mut opened| digested(&mut opened, wanted(&name)));
+            done.push((at, read.map_err(inside(path, &name))?));
+        }
+    };
+    let mut found: Vec<Option<Digested>> = entries.iter().map(|_| None).collect();
+    std::thread::scope(|scope| {
+        let other = scope.spawn(work);
+        let ours = work();
+        let theirs = other.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+        for (at, digested) in ours?.into_iter().chain(theirs?) {
+            found[at] = Some(digested);
+        }
+        Ok(())
+    })?;
+    Ok(found)
 }
 
 fn archive(path: &Path, each: Each<'_>) -> Result<(), Error> {

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use overboot_debian::deb::Deb;
+use overboot_debian::deb;
 use rustix::fs::FileType;
 
 use crate::Log;
@@ -38,12 +38,12 @@ pub(crate) fn preinst(
 ) -> Result<(), Error> {
     for package in packages {
         let broken = |source| Error::Package { package: package.name.clone(), source };
-        let bytes = fs_err::read(&package.path).map_err(Error::io("read", &package.path))?;
-        let control = Deb::new(&bytes).map_err(broken)?.control().map_err(broken)?;
+        let head = fs_err::File::open(&package.path).and_then(|mut file| deb::head(&mut file));
+        let head = head.map_err(Error::io("read", &package.path))?;
+        let control = deb::control(&head).map_err(broken)?;
         if control.get("preinst").is_none() {
             continue;
         }
-        drop(bytes);
         root.remove(TEMPORARY)?;
         for (name, file) in &control.0 {
             root.write(format!("{TEMPORARY}/{name}"), file.mode, &file.bytes)?;

@@ -1,10 +1,10 @@
 //! `dpkg-deb` builds what we read.
 
-use std::io::Read;
+use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use overboot_debian::deb::{Deb, Error};
+use overboot_debian::deb::{self, Deb, Error};
 use overboot_debian::{ar, deb822};
 
 /// A package built by dpkg-deb.
@@ -58,15 +58,68 @@ fn every_compression_of_dpkg_deb() {
     }
 }
 
-fn archive(members: &[(&str, &[u8])]) -> Vec<u8> {
-    let mut out = ar::MAGIC.to_vec();
-    for (name, bytes) in members {
-        let header = format!("{name:<16}0           0     0     100644  {:<10}`\n", bytes.len());
-        out.extend(header.bytes());
-        out.extend(*bytes);
-        out.extend(&b"\n"[..bytes.len() % 2]);
+#[test]
+fn a_package_that_is_packed_lightly_is_the_same_to_us_and_to_dpkg_deb() {
+    if !crate::has("dpkg-deb") {
+        return;
     }
-    out
+    let dir = tempfile::tempdir().unwrap();
+    let path = build(dir.path(), "xz");
+    let bytes = fs_err::read(&path).unwrap();
+    let deb = Deb::new(&bytes).unwrap();
+    assert!(deb.is_heavy());
+    let light = dir.path().join("light.deb");
+    assert!(deb.lighten(&mut fs_err::File::create(&light).unwrap()).unwrap());
+
+    let bytes = fs_err::read(&light).unwrap();
+    let again = Deb::new(&bytes).unwrap();
+    assert!(!again.is_heavy());
+    assert_eq!(again.control().unwrap(), deb.control().unwrap());
+    for of in ["--fsys-tarfile", "--ctrl-tarfile"] {
+        let said = [&path, &light].map(|path| {
+            let said = Command::new("dpkg-deb").arg(of).arg(path).output().unwrap();
+            assert!(said.status.success(), "{}", String::from_utf8_lossy(&said.stderr));
+            said.stdout
+        });
+        assert!(said[0] == said[1], "{of}: dpkg-deb reads something else");
+    }
+    let (mut ours, mut theirs) = (Vec::new(), Vec::new());
+    again.data().unwrap().read_to_end(&mut ours).unwrap();
+    deb.data().unwrap().read_to_end(&mut theirs).unwrap();
+    assert!(ours == theirs);
+}
+
+#[test]
+fn control_files_are_read_from_a_packages_head() {
+    // Longer than what is read at first.
+    let noise: Vec<u8> =
+        (0..300_000_u32).flat_map(|n| n.wrapping_mul(2_654_435_761).to_le_bytes()).collect();
+    let control = [
+        entry(tar::EntryType::Regular, "./control", b"x"),
+        entry(tar::EntryType::Regular, "./md5sums", &noise),
+    ];
+    let package = around(control.concat());
+    let whole = Deb::new(&package).unwrap().control().unwrap();
+    let mut followed = [package.clone(), vec![0; 8 << 20]].concat();
+    let mut from = std::io::Cursor::new(&followed);
+    let head = deb::head(&mut from).unwrap();
+    assert!(head.len() < 4 << 20, "{}", head.len());
+    assert_eq!(deb::control(&head).unwrap(), whole);
+    // Cut off: all there is is read, and it says so.
+    followed.truncate(100_000);
+    let head = deb::head(&mut &followed[..]).unwrap();
+    assert_eq!(head.len(), followed.len());
+    let error = deb::control(&head).unwrap_err();
+    assert!(matches!(error, Error::Container(ar::Error::Truncated { .. })), "{error}");
+}
+
+fn archive(members: &[(&str, &[u8])]) -> Vec<u8> {
+    let mut out = std::io::Cursor::new(Vec::new());
+    out.write_all(ar::MAGIC).unwrap();
+    for (name, bytes) in members {
+        ar::append(&mut out, name, |out| out.write_all(bytes)).unwrap();
+    }
+    out.into_inner()
 }
 
 /// A package around a control archive.

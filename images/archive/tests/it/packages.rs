@@ -1,12 +1,14 @@
 //! The package store.
 
+use std::io::Read;
 use std::num::NonZeroUsize;
 use std::sync::Mutex;
 
 use overboot_archive::packages::FetchSummary;
 use overboot_archive::{Error, FetchEvent, FetchOptions, Fetcher, PackageStore, Wanted};
+use overboot_debian::deb;
 use overboot_digest::Digest;
-use overboot_testkit::archive::{Fault, Server, Tree};
+use overboot_testkit::archive::{Deb, Fault, Server, Tree};
 
 use crate::fetch::options;
 
@@ -24,6 +26,10 @@ impl Bed {
         for number in 0..count {
             tree.insert(format!("pool/p{number}.deb"), vec![number as u8; 1000 + number]);
         }
+        Self::of(tree)
+    }
+
+    fn of(tree: Tree) -> Self {
         let contents = tree.clone();
         let server = Server::start(tree);
         let wanted = contents.iter().map(|(path, bytes)| Wanted {
@@ -120,4 +126,54 @@ fn offline_names_what_is_missing_before_it_begins() {
     );
     assert!(error.hint().unwrap().contains("without --offline"));
     assert_eq!(bed.server.take_requests(), []);
+}
+
+#[test]
+fn what_xz_made_is_decompressed_once() {
+    let package = |name: &str| Deb::new(name, "1.0").file("usr/share/text", 0o644, b"text");
+    let mut tree = Tree::new();
+    tree.insert("pool/p0.deb".to_owned(), package("p0").build());
+    tree.insert("pool/p1.deb".to_owned(), package("p1").zstd().build());
+    tree.insert("pool/p2.deb".to_owned(), b"no package at all".to_vec());
+    let bed = Bed::of(tree);
+    bed.fetch(false).unwrap();
+    let (store, [heavy, fast, broken]) = (bed.store(), &bed.wanted[..]) else { panic!() };
+
+    // Only of it there is a light one, with the same content; who trusts none gets what was fetched.
+    let light = store.to_unpack(&heavy.sha256);
+    assert_eq!(light.parent().unwrap(), store.light_folder());
+    for other in [fast, broken] {
+        assert_eq!(store.to_unpack(&other.sha256), store.path(&other.sha256));
+    }
+    let fetched = store.clone().as_fetched();
+    assert_eq!(fetched.to_unpack(&heavy.sha256), store.path(&heavy.sha256));
+    let (before, after) =
+        (fs_err::read(store.path(&heavy.sha256)).unwrap(), fs_err::read(&light).unwrap());
+    let [before, after] = [&before, &after].map(|bytes| {
+        let deb = deb::Deb::new(bytes).unwrap();
+        assert_eq!(deb::control(bytes).unwrap(), deb.control().unwrap());
+        let mut data = Vec::new();
+        deb.data().unwrap().read_to_end(&mut data).unwrap();
+        (deb.control().unwrap(), data)
+    });
+    assert_eq!(before, after);
+
+    // Damaged, cut off or empty it is made again.
+    let whole = fs_err::read(&light).unwrap();
+    for at in [0, whole.len() / 2, whole.len() - 1] {
+        let mut damaged = whole.clone();
+        damaged[at] ^= 1;
+        for bytes in [&damaged[..], &whole[..at]] {
+            fs_err::write(&light, bytes).unwrap();
+            assert_eq!(bed.fetch(true).unwrap().present, 3);
+            assert!(fs_err::read(&light).unwrap() == whole, "{at}");
+        }
+    }
+    // It is used instead of what was fetched, as long as that is there.
+    fs_err::write(store.path(&heavy.sha256), vec![0; heavy.size as usize]).unwrap();
+    assert_eq!(bed.fetch(true).unwrap().present, 3);
+    let fetcher = Fetcher::new(FetchOptions { offline: true, ..options() }).unwrap();
+    let error = fetched.fetch_all(&fetcher, &bed.wanted, JOBS, &|_| ()).unwrap_err();
+    assert!(error.to_string().starts_with("package p0 1.0"), "{error}");
+    bed.fetch(true).unwrap_err();
 }

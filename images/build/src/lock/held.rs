@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::num::NonZeroUsize;
 
-use overboot_archive::{Error as ArchiveError, Fetcher, Source, Universe, Wanted};
+use overboot_archive::{Error as ArchiveError, Fetcher, Source, Universe};
 use overboot_digest::Digest;
 use overboot_recipe::{Lock, LockedArchive, LockedContainer, LockedPackage, Recipe, Whence, near};
 
@@ -145,14 +145,7 @@ fn read(
     package: &LockedPackage,
 ) -> Result<Option<Vec<u8>>, Error> {
     let store = project.packages()?;
-    let wanted = Wanted {
-        name: package.name.clone(),
-        version: package.version.clone(),
-        architecture: package.architecture.clone(),
-        sha256: package.sha256,
-        size: package.size,
-        urls: sources::url(archives, package).into_iter().collect(),
-    };
+    let wanted = sources::wanted(archives, package);
     match store.fetch_all(fetcher, &[wanted], NonZeroUsize::MIN, &|_| {}) {
         Ok(_) => {
             let path = store.path(&package.sha256);

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
-use overboot_debian::deb::Deb as DebFile;
+use overboot_debian::deb;
 use overboot_recipe::{LockedPackage, Provisioner, Whence};
 use overboot_record::{Beneath, Contents, Deb, Distribution, File, Kind, Listing, Package, files};
 use overboot_store::Layer;
@@ -76,8 +76,9 @@ fn packages(context: &Context<'_>, image: &str) -> Result<Vec<Package>, Error> {
     let mut packages = Vec::new();
     for locked in context.lock.steps(image).concat().concat() {
         let path = context.package_file(locked)?.path;
-        let bytes = fs_err::read(&path).map_err(Error::io("read", &path))?;
-        let control = DebFile::new(&bytes).and_then(|deb| Ok(deb.control()?.control()?.to_owned()));
+        let head = fs_err::File::open(&path).and_then(|mut file| deb::head(&mut file));
+        let head = head.map_err(Error::io("read", &path))?;
+        let control = deb::control(&head).and_then(|files| Ok(files.control()?.to_owned()));
         // It was unpacked a moment ago.
         let package = control.ok().and_then(|control| Package::of_control(&control).ok());
         let package = package.unwrap_or_else(|| Package {
@@ -86,7 +87,7 @@ fn packages(context: &Context<'_>, image: &str) -> Result<Vec<Package>, Error> {
             architecture: locked.architecture.clone(),
             ..Package::default()
         });
-        packages.push(Package { deb: Some(deb(locked)), ..package });
+        packages.push(Package { deb: Some(deb_of(locked)), ..package });
     }
     Ok(packages)
 }
@@ -214,10 +215,10 @@ fn whose(context: &Context<'_>) -> Distribution {
 fn debs(context: &Context<'_>, step: &Step) -> BTreeMap<String, Deb> {
     let locked = context.lock.steps(&step.target.to_string()).concat().concat();
     let named = |package: &LockedPackage| format!("{}={}", package.name, package.version);
-    locked.into_iter().map(|package| (named(package), deb(package))).collect()
+    locked.into_iter().map(|package| (named(package), deb_of(package))).collect()
 }
 
-fn deb(package: &LockedPackage) -> Deb {
+fn deb_of(package: &LockedPackage) -> Deb {
     let (archive, suite, url) = match &package.whence {
         Whence::Archive { archive, suite, .. } => (archive.clone(), Some(suite.clone()), None),
         Whence::Url { url } => (None, None, Some(url.clone())),

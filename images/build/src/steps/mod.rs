@@ -1,7 +1,7 @@
 //! How each kind of target is made.
 //!
 //! - [`kernel`]: kernel, modules, initrd, boot loaders: from a package's files alone.
-//! - [`tree`]: the root trees that images are packed from.
+//! - [`tree`]: the root trees that images are packed from; [`whole`]: whether one is all there.
 //! - [`provision`]: the recipe's steps on them; [`ansible`]: roles and playbooks.
 //! - [`image`]: a tree into a base or an overlay.
 //! - [`set`]: the signed boot set.
@@ -17,6 +17,7 @@ mod needs;
 mod provision;
 mod set;
 mod tree;
+mod whole;
 
 use overboot_recipe::{Provisioner, Recipe};
 
@@ -28,6 +29,7 @@ use crate::plan::{Step, Target, steps_of};
 
 pub(crate) use artifact::{contents_digest, record, why_unusable};
 pub(crate) use tree::{discard as discard_tree, is_packed, sweep as sweep_trees};
+pub(crate) use whole::Settling;
 
 /// Makes what the step is for; returns its size.
 pub(crate) fn run(context: &Context<'_>, step: &Step) -> Result<u64, Error> {

@@ -5,9 +5,10 @@ use std::sync::PoisonError;
 
 use overboot_digest::Digest;
 use overboot_recipe::{Lock, Provisioner, Recipe};
-use overboot_rootfs::{Filters, Root, duplicate, identity, layered, rootless, upper};
+use overboot_rootfs::{Filters, Root, duplicate, identity, layered, upper};
 
 use super::provision;
+use super::whole::{COUNT, beside, is_whole};
 use crate::ansible::PYTHON;
 use crate::apt::{apt_preferences, apt_sources, image_keys};
 use crate::error::Error;
@@ -16,10 +17,7 @@ use crate::lock::LOADERS;
 use crate::plan::{Given, MAKER, Target, steps_of, tree_key};
 use crate::project::Project;
 
-/// What the file beside a tree is called that says how many entries it has.
-const COUNT: &str = ".entries";
-
-/// And the one that says what is in the image that was packed from it.
+/// What the file beside a tree is called that says what is in the image that was packed from it.
 const PACKED: &str = ".packed";
 
 /// The files of an image's packages, as they are in them: for packages of which only files are wanted.
@@ -37,16 +35,6 @@ pub(crate) fn extract(context: &Context<'_>, image: &str, folder: &Path) -> Resu
 /// Is the tree of that name there, and whole?
 pub(crate) fn is_kept(context: &Context<'_>, name: &str) -> bool {
     is_whole(&context.project.trees().join(name))
-}
-
-/// Is all of a tree there? Somebody may have begun to remove it by hand: what is left of it is not the tree.
-fn is_whole(tree: &Path) -> bool {
-    tree.is_dir() && fs_err::read_to_string(counted(tree)).is_ok_and(|said| said == to_count(tree))
-}
-
-/// What is noted of a tree that is whole: how many entries it has, and under which numbers its users are known.
-fn to_count(tree: &Path) -> String {
-    format!("{} {}", entries(tree), rootless::numbers())
 }
 
 /// A base's tree.
@@ -141,7 +129,6 @@ pub(crate) fn kept(
     let turn = context.turn_for(name);
     let _turn = turn.lock().unwrap_or_else(PoisonError::into_inner);
     let path = context.project.trees().join(name);
-    let count = counted(&path);
     if is_whole(&path) {
         return Ok(path);
     }
@@ -150,23 +137,8 @@ pub(crate) fn kept(
     let aside = context.project.scratch().join(name);
     Root::create(&aside)?;
     make(&aside)?;
-    fs_err::write(&count, to_count(&aside)).map_err(Error::io("write", &count))?;
-    // Under its final name a tree is trusted for ever: all of it must be on the disk before.
-    let folder = fs_err::File::open(&aside).map_err(Error::io("open", &aside))?;
-    rustix::fs::syncfs(folder.file()).map_err(|error| Error::io("sync", &aside)(error.into()))?;
-    fs_err::rename(&aside, &path).map_err(Error::io("name the tree", &path))?;
+    context.settling.name(&aside, &path)?;
     Ok(path)
-}
-
-/// The file beside a tree that says how many entries it has.
-fn counted(tree: &Path) -> PathBuf {
-    beside(tree, COUNT)
-}
-
-fn beside(tree: &Path, ending: &str) -> PathBuf {
-    let mut name = tree.as_os_str().to_owned();
-    name.push(ending);
-    name.into()
 }
 
 /// Notes what is in the image that was packed from a tree.
@@ -188,16 +160,6 @@ pub(crate) fn is_packed(
     let tree = project.trees().join(base_name(recipe, lock, given, name));
     let said = fs_err::read_to_string(beside(&tree, PACKED)).unwrap_or_default();
     contents.is_none_or(|contents| said == contents.to_string()) && is_whole(&tree)
-}
-
-/// How many files and folders there are in a tree; what cannot be read is none.
-fn entries(folder: &Path) -> u64 {
-    let Ok(inside) = fs_err::read_dir(folder) else { return 0 };
-    let below = inside.flatten().map(|entry| match entry.file_type() {
-        Ok(kind) if kind.is_dir() => 1 + entries(&entry.path()),
-        _ => 1,
-    });
-    below.sum()
 }
 
 /// Is the tree of a base there?

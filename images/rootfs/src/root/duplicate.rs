@@ -6,93 +6,104 @@ use std::fs::File;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
 
 use rustix::fs::{
-    AtFlags, FileType, Gid, Mode, OFlags, Stat, Timespec, Timestamps, Uid, XattrFlags, chmodat,
-    chownat, fsetxattr, linkat, mkdirat, mknodat, openat, readlinkat, statat, symlinkat, utimensat,
+    AtFlags, FileType, Mode, OFlags, Stat, XattrFlags, fsetxattr, openat, readlinkat, statat,
 };
 
-use super::{OPAQUE, Root, names, xattrs_of};
+use super::{Attributes, OPAQUE, Place, Root, names, xattrs_of};
 use crate::error::Error;
-use crate::rootless;
+use crate::{root, rootless};
 
-/// Makes `to`, an empty tree, the same as `from` in every respect but for what overlayfs notes for itself alone: content, owners,
-/// modes, times, links, devices (whiteouts are some), attributes (opaqueness is one).
+/// Makes `to`, an empty tree, the same as `from` in every respect that an image has: content, owners, modes, times in seconds,
+/// links, devices (whiteouts are some), attributes (opaqueness is one) but for what overlayfs notes for itself alone.
 ///
 /// # Errors
 /// Something cannot be read or made.
 pub fn duplicate(from: &Root, to: &Root) -> Result<(), Error> {
-    let [source, target] = [from, to].map(|root| root.open_folder(Path::new("")));
+    let [source, target] = [from, to].map(|root| root.open_folder(Path::new("")).map(Rc::new));
     let (source, target) = (source?, target?);
-    let mut copier = Copier { top: &target, links: HashMap::new() };
+    let mut copier = Copier { top: Rc::clone(&target), links: HashMap::new() };
     let copied = copier.folder(&source, &target, Path::new("")).and_then(|()| {
         let stat = rustix::fs::fstat(&source)?;
-        attributes(&source, &target)?;
-        own(&target, OsStr::new("."), &stat)
+        root::set_attributes(&(Rc::clone(&target), OsStr::new(".")), false, looks(&stat))?;
+        extended(&source, &target)
     });
     copied.map_err(Error::io("copy the tree", from.path()))
 }
 
-struct Copier<'a> {
-    top: &'a OwnedFd,
+struct Copier {
+    /// The new tree.
+    top: Rc<OwnedFd>,
     /// Files that have several names: where the first of them was put.
-    links: HashMap<(u64, u64), std::path::PathBuf>,
+    links: HashMap<(u64, u64), PathBuf>,
 }
 
-impl Copier<'_> {
-    fn folder(&mut self, from: &OwnedFd, to: &OwnedFd, path: &Path) -> io::Result<()> {
+impl Copier {
+    fn folder(&mut self, from: &OwnedFd, to: &Rc<OwnedFd>, path: &Path) -> io::Result<()> {
         for name in names(from)? {
             let at = path.join(&name);
-            self.entry(from, to, &name, &at).map_err(|error| {
+            self.entry(from, &(Rc::clone(to), &name), &at).map_err(|error| {
                 io::Error::new(error.kind(), format!("{}: {error}", at.display()))
             })?;
         }
         Ok(())
     }
 
-    fn entry(&mut self, from: &OwnedFd, to: &OwnedFd, name: &OsStr, at: &Path) -> io::Result<()> {
+    fn entry(&mut self, from: &OwnedFd, place: &Place<'_>, at: &Path) -> io::Result<()> {
+        let name = place.1;
         let stat = statat(from, name, AtFlags::SYMLINK_NOFOLLOW)?;
         let kind = FileType::from_raw_mode(stat.st_mode);
         if kind != FileType::Directory && stat.st_nlink > 1 {
             let identity = (stat.st_dev, stat.st_ino);
             if let Some(first) = self.links.get(&identity) {
-                return Ok(linkat(self.top, first, to, name, AtFlags::empty())?);
+                return root::hard_link(&(Rc::clone(&self.top), first.as_os_str()), place);
             }
             self.links.insert(identity, at.to_owned());
         }
-        let private = Mode::from_raw_mode(0o700);
-        let open = |folder, flags| {
-            openat(folder, name, flags | OFlags::NOFOLLOW | OFlags::CLOEXEC, private)
+        let open = |folder: &OwnedFd| {
+            let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+            openat(folder, name, flags, Mode::empty())
         };
+        // Attributes come last: a file's capabilities go when it is written to, or given away.
         match kind {
             FileType::Directory => {
-                mkdirat(to, name, private)?;
-                let [source, target] =
-                    [from, to].map(|folder| open(folder, OFlags::RDONLY | OFlags::DIRECTORY));
-                let (source, target) = (source?, target?);
+                root::make_folder(place)?;
+                let (source, target) = (open(from)?, Rc::new(open(&place.0)?));
                 self.folder(&source, &target, at)?;
-                attributes(&source, &target)?;
+                root::set_attributes(place, false, looks(&stat))?;
+                extended(&source, &target)
             }
             FileType::RegularFile => {
-                let source = open(from, OFlags::RDONLY)?;
-                let target = open(to, OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL)?;
-                // A file's capabilities go when it is written to, or given away.
-                let mut files = (File::from(source), File::from(target));
-                io::copy(&mut files.0, &mut files.1)?;
-                own(to, name, &stat)?;
-                let (source, target) = (files.0.into(), files.1.into());
-                attributes(&source, &target)?;
+                let mut source = File::from(open(from)?);
+                let mut target = root::create(place)?;
+                io::copy(&mut source, &mut target)?;
+                root::set_attributes(place, false, looks(&stat))?;
+                extended(&source.into(), &target.into())
             }
-            FileType::Symlink => symlinkat(&*readlinkat(from, name, Vec::new())?, to, name)?,
-            kind => mknodat(to, name, kind, private, stat.st_rdev)?,
+            FileType::Symlink => {
+                root::symlink(place, readlinkat(from, name, Vec::new())?.as_bytes())?;
+                root::set_attributes(place, true, looks(&stat))
+            }
+            kind => {
+                let (major, minor) =
+                    (rustix::fs::major(stat.st_rdev), rustix::fs::minor(stat.st_rdev));
+                root::node(place, kind, major, minor)?;
+                root::set_attributes(place, false, looks(&stat))
+            }
         }
-        own(to, name, &stat)
     }
 }
 
-/// Gives an open file the attributes of another one.
-fn attributes(from: &OwnedFd, to: &OwnedFd) -> io::Result<()> {
+/// Owner, mode and time, as `stat` tells them.
+fn looks(stat: &Stat) -> Attributes {
+    Attributes { uid: stat.st_uid, gid: stat.st_gid, mode: stat.st_mode, mtime: stat.st_mtime }
+}
+
+/// Gives an open file the extended attributes of another one.
+fn extended(from: &OwnedFd, to: &OwnedFd) -> io::Result<()> {
     for (name, value) in xattrs_of(from)? {
         let name = if name == OPAQUE { rootless::opaque() } else { &name };
         fsetxattr(to, OsStr::from_bytes(name), &value, XattrFlags::empty())?;
@@ -100,29 +111,11 @@ fn attributes(from: &OwnedFd, to: &OwnedFd) -> io::Result<()> {
     Ok(())
 }
 
-/// Gives what has a name in a folder the owner, the mode and the times of what `stat` tells of.
-fn own(folder: &OwnedFd, name: &OsStr, stat: &Stat) -> io::Result<()> {
-    let now = statat(folder, name, AtFlags::SYMLINK_NOFOLLOW)?;
-    if (now.st_uid, now.st_gid) != (stat.st_uid, stat.st_gid) {
-        let (uid, gid) = (Uid::from_raw(stat.st_uid), Gid::from_raw(stat.st_gid));
-        chownat(folder, name, Some(uid), Some(gid), AtFlags::SYMLINK_NOFOLLOW)?;
-    }
-    if FileType::from_raw_mode(stat.st_mode) != FileType::Symlink {
-        chmodat(folder, name, Mode::from_raw_mode(stat.st_mode & 0o7777), AtFlags::empty())?;
-    }
-    let time = |tv_sec, nanoseconds: u64| Timespec { tv_sec, tv_nsec: nanoseconds.cast_signed() };
-    let times = Timestamps {
-        last_access: time(stat.st_atime, stat.st_atime_nsec),
-        last_modification: time(stat.st_mtime, stat.st_mtime_nsec),
-    };
-    Ok(utimensat(folder, name, &times, AtFlags::SYMLINK_NOFOLLOW)?)
-}
-
 #[cfg(test)]
 mod tests {
     use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 
-    use rustix::fs::{CWD, setxattr};
+    use rustix::fs::{CWD, Timespec, Timestamps, mknodat, setxattr, utimensat};
 
     use super::*;
 
@@ -150,8 +143,8 @@ mod tests {
             .unwrap();
         // Only now, since whatever is put into a folder changes its time.
         let times = Timestamps {
-            last_access: Timespec { tv_sec: 5, tv_nsec: 6 },
-            last_modification: Timespec { tv_sec: 7, tv_nsec: 8 },
+            last_access: Timespec { tv_sec: 5, tv_nsec: 0 },
+            last_modification: Timespec { tv_sec: 7, tv_nsec: 0 },
         };
         let paths = ["bin/ping", "etc/first", "etc/link", "gone", "fifo", "opaque", "etc", ""];
         for path in paths {
@@ -164,10 +157,8 @@ mod tests {
         for path in paths.into_iter().chain(["bin", "bin/second", "opaque/inside"]) {
             let looks = [&from, &to].map(|root| root.look(Path::new(path)).unwrap().unwrap());
             assert_eq!(looks[0], looks[1], "{path}");
-            let times = [&one, &two].map(|root| {
-                let there = root.join(path).symlink_metadata().unwrap();
-                (there.mtime(), there.mtime_nsec())
-            });
+            let times =
+                [&one, &two].map(|root| root.join(path).symlink_metadata().unwrap().mtime());
             assert_eq!(times[0], times[1], "{path}");
         }
         assert_eq!(to.identity(Path::new("bin/second")), to.identity(Path::new("etc/first")));

@@ -1,7 +1,8 @@
 //! The one who writes: what a package's archive holds, to where dpkg would put it (dpkg's `archives.c`, `tarobject`).
 
 use std::collections::{BTreeMap, HashMap, HashSet};
-use std::io::{self, Read};
+use std::fs::File;
+use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::Receiver;
 
@@ -27,6 +28,9 @@ use crate::rootless;
 /// make the links before.
 const MERGED: [&str; 6] = ["bin", "sbin", "lib", "lib32", "lib64", "libx32"];
 
+/// How much of a file is written at once.
+const BUFFER: usize = 256 << 10;
+
 /// Writes package after package, and keeps the database.
 pub(super) struct Writer<'a> {
     root: &'a Root,
@@ -44,6 +48,7 @@ pub(super) struct Writer<'a> {
     /// The lists of those that were unpacked now, by stem; a file that another package takes over is struck off.
     lists: BTreeMap<String, Vec<String>>,
     stems: HashMap<String, String>,
+    buffer: Box<[u8]>,
 }
 
 impl<'a> Writer<'a> {
@@ -62,6 +67,7 @@ impl<'a> Writer<'a> {
             versions: HashMap::new(),
             lists: BTreeMap::new(),
             stems: HashMap::new(),
+            buffer: vec![0; BUFFER].into_boxed_slice(),
         };
         for package in status::installed(root)? {
             for path in info::read_list(root, &package.stem)? {
@@ -247,13 +253,32 @@ impl<'a> Writer<'a> {
             }
             tar::EntryType::Fifo => root::node(&place, FileType::Fifo, 0, 0)?,
             tar::EntryType::Regular | tar::EntryType::Continuous | tar::EntryType::GNUSparse => {
-                io::copy(content, &mut root::create(&place)?)?;
+                self.copy(content, &mut root::create(&place)?)?;
             }
             _ => return Err(Trouble::Why("is of a kind that packages do not have")),
         }
         root::set_attributes(&place, kind.is_symlink(), *attributes)?;
         self.triggers.touch(self.diversions.target(path, package));
         Ok(true)
+    }
+
+    /// Writes a file's content in long pieces: for the kernel each is work of its own.
+    fn copy(&mut self, content: &mut dyn Read, to: &mut File) -> io::Result<()> {
+        loop {
+            let mut filled = 0;
+            while filled < self.buffer.len() {
+                match content.read(&mut self.buffer[filled..]) {
+                    Ok(0) => break,
+                    Ok(read) => filled += read,
+                    Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                    Err(error) => return Err(error),
+                }
+            }
+            to.write_all(&self.buffer[..filled])?;
+            if filled < self.buffer.len() {
+                return Ok(());
+            }
+        }
     }
 
     /// Owner, mode and time of an entry: the package's, unless the tree's administrator has said otherwise.

@@ -1,0 +1,89 @@
+//! Packages of the store that are kept unpacked once: the same package beside the one that was fetched, without xz, which takes most
+//! of the time of unpacking.
+//!
+//! The lock vouches for what was fetched. This form is made of exactly those bytes, and ends with a digest of itself: what a crash
+//! or a bad disk made of it is noticed, and it is made anew. As with trees and blocks that are kept, whoever may write in
+//! the cache is trusted; who does not want to trust it reads what was fetched ([`PackageStore::as_fetched`](super::PackageStore::as_fetched)).
+
+use std::io::{self, Read, Seek, SeekFrom};
+use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
+
+use overboot_debian::ar;
+use overboot_debian::deb::Deb;
+use overboot_digest::{Digest, Hasher};
+
+/// The member at the end: the digest, in hexadecimal, of all before it. Names that begin so are skipped by whoever reads packages
+/// (deb(5)).
+const SEAL: &str = "_sha256";
+/// The seal's length with its header.
+const SEALED: u64 = 60 + 64;
+
+/// A package of that many bytes is made light alone, since all of it is in memory then.
+const LARGE: u64 = 16 << 20;
+
+/// Is all of a light package there, as it was written?
+pub(super) fn is_whole(path: &Path) -> bool {
+    let look = || -> io::Result<bool> {
+        let mut file = fs_err::File::open(path)?;
+        let Some(length) = file.metadata()?.len().checked_sub(SEALED) else { return Ok(false) };
+        let mut hasher = Hasher::new();
+        let mut buffer = vec![0; 256 << 10];
+        let mut sealed = (&mut file).take(length);
+        loop {
+            match sealed.read(&mut buffer)? {
+                0 => break,
+                read => hasher.update(&buffer[..read]),
+            }
+        }
+        let mut seal = String::new();
+        file.read_to_string(&mut seal)?;
+        Ok(seal.starts_with(SEAL) && seal.ends_with(&hasher.finish().hex()))
+    };
+    look().unwrap_or(false)
+}
+
+/// Makes `light` of the package file at `path`, if that has the right content and is worth it. It is not waited for: after a
+/// crash it may be damaged.
+///
+/// # Errors
+/// The package is damaged, which its reader will tell better, or there is no room.
+pub(super) fn make(path: &Path, sha256: &Digest, light: &Path) -> io::Result<()> {
+    static MADE: AtomicU64 = AtomicU64::new(0);
+    static ALONE: Mutex<()> = Mutex::new(());
+    let large = fs_err::metadata(path)?.len() > LARGE;
+    let _alone = large.then(|| ALONE.lock().unwrap_or_else(PoisonError::into_inner));
+    let bytes = fs_err::read(path)?;
+    let deb = Deb::new(&bytes).map_err(io::Error::other)?;
+    if !deb.is_heavy() || Digest::of(&bytes) != *sha256 {
+        return Ok(());
+    }
+    if let Some(folder) = light.parent() {
+        fs_err::create_dir_all(folder)?;
+    }
+    let number = MADE.fetch_add(1, Ordering::Relaxed);
+    // What a killed process leaves is swept by its ending.
+    let aside = light.with_extension(format!("{}-{number}.partial", std::process::id()));
+    let made = write(&deb, &aside).and_then(|whole| match whole {
+        true => fs_err::rename(&aside, light),
+        false => fs_err::remove_file(&aside),
+    });
+    if made.is_err() {
+        let _ = fs_err::remove_file(&aside);
+    }
+    made
+}
+
+/// Writes and seals it; `false` where it holds too much.
+fn write(deb: &Deb<'_>, to: &Path) -> io::Result<bool> {
+    let mut file = fs_err::OpenOptions::new().read(true).write(true).create_new(true).open(to)?;
+    if !deb.lighten(&mut file)? {
+        return Ok(false);
+    }
+    file.rewind()?;
+    let (digest, length) = Digest::of_reader(&mut file)?;
+    file.seek(SeekFrom::Start(length))?;
+    ar::append(&mut file, SEAL, |file| io::Write::write_all(file, digest.hex().as_bytes()))?;
+    Ok(true)
+}
