@@ -10,18 +10,18 @@ use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
 use rustix::fs::{
-    AtFlags, CWD, FileType, Gid, Mode, OFlags, ResolveFlags, Stat, Timespec, Timestamps, Uid,
-    chmodat, chownat, linkat, mkdirat, mknodat, openat, openat2, renameat, statat, symlinkat,
-    unlinkat, utimensat,
+    AtFlags, CWD, FileType, Gid, Mode, OFlags, ResolveFlags, Stat, Uid, linkat, mkdirat, mknodat,
+    openat, openat2, renameat, statat, symlinkat, unlinkat,
 };
 use rustix::io::Errno;
 
 use crate::error::Error;
-use crate::rootless;
 
+mod attributes;
 mod duplicate;
 mod removal;
 
+pub(crate) use attributes::{Attributes, set_attributes, set_attributes_of};
 pub use duplicate::duplicate;
 pub(crate) use removal::remove_all;
 pub use removal::remove_tree;
@@ -43,15 +43,6 @@ const OVERLAYFS: [&[u8]; 2] = [b"trusted.overlay.", b"user.overlay."];
 
 /// How large a file may be that is read whole: the largest of them, dpkg's database and package indexes, stay far below.
 pub(crate) const LARGEST: u64 = 64 << 20;
-
-/// Who owns an entry of the tree, its mode and its time.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Attributes {
-    pub(crate) mode: u32,
-    pub(crate) uid: u32,
-    pub(crate) gid: u32,
-    pub(crate) mtime: i64,
-}
 
 /// What stands somewhere, in every respect but its content and its time.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -490,27 +481,6 @@ pub(crate) fn hard_link(existing: &Place<'_>, place: &Place<'_>) -> io::Result<(
 pub(crate) fn node(place: &Place<'_>, kind: FileType, major: u32, minor: u32) -> io::Result<()> {
     let device = rustix::fs::makedev(major, minor);
     Ok(mknodat(&*place.0, place.1, kind, Mode::from_raw_mode(0o600), device)?)
-}
-
-/// Sets owner, mode and time of what stands at a place. A symbolic link has no mode.
-pub(crate) fn set_attributes(
-    place: &Place<'_>,
-    symlink: bool,
-    attributes: Attributes,
-) -> io::Result<()> {
-    let (folder, name) = (&*place.0, place.1);
-    let (uid, gid) = (Uid::from_raw(attributes.uid), Gid::from_raw(attributes.gid));
-    match chownat(folder, name, Some(uid), Some(gid), AtFlags::SYMLINK_NOFOLLOW) {
-        Err(Errno::INVAL) => return Err(rootless::no_such_user(attributes.uid, attributes.gid)),
-        owned => owned?,
-    }
-    if !symlink {
-        // After chown, which takes set-uid bits away.
-        chmodat(folder, name, Mode::from_raw_mode(attributes.mode & 0o7777), AtFlags::empty())?;
-    }
-    let time = Timespec { tv_sec: attributes.mtime, tv_nsec: 0 };
-    let times = Timestamps { last_access: time, last_modification: time };
-    Ok(utimensat(folder, name, &times, AtFlags::SYMLINK_NOFOLLOW)?)
 }
 
 /// The names in an open folder, sorted.

@@ -4,6 +4,7 @@
 //! the result does not depend on how many threads there are. Conffiles are put beside their place as `NAME.dpkg-new`, where
 //! dpkg looks for them when it configures the package.
 
+mod filler;
 #[cfg(test)]
 mod tests;
 mod writer;
@@ -16,15 +17,16 @@ use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 
 use overboot_debian::deb::{self, ControlFiles, Deb};
 
+use self::filler::with_filler;
 use self::writer::Writer;
 use crate::error::Error;
 use crate::filters::Filters;
 use crate::install::Package;
 use crate::root::Root;
 
-/// How much of a package is decompressed ahead of its writing: 64 chunks of 256 KiB.
+/// How much of a package is decompressed ahead of its writing: 16 chunks of 256 KiB.
 const CHUNK: usize = 256 << 10;
-const QUEUE: usize = 64;
+const QUEUE: usize = 16;
 
 /// Unpacks `packages` into `root` and records them as unpacked.
 pub(crate) fn unpack(
@@ -33,39 +35,42 @@ pub(crate) fn unpack(
     filters: &Filters,
     threads: usize,
 ) -> Result<(), Error> {
-    let mut writer = Writer::new(root, filters)?;
-    let mut stanzas = String::new();
     let (senders, receivers): (Vec<_>, Vec<_>) =
         packages.iter().map(|_| sync_channel(QUEUE)).unzip();
     let senders: Vec<_> = senders.into_iter().map(|s| std::sync::Mutex::new(Some(s))).collect();
     let next = AtomicUsize::new(0);
     let threads = threads.clamp(1, packages.len().max(1));
     let (senders, next) = (&senders, &next);
-    std::thread::scope(|scope| {
-        // A place for each package that is decompressed and not yet written: what waits in memory is bounded by them. When the
-        // writer gives up, its end is gone, and so are the threads.
-        let (places, written) = sync_channel(threads + 1);
-        for _ in 0..threads {
-            let places = places.clone();
-            scope.spawn(move || {
-                while places.send(()).is_ok() {
-                    let at = next.fetch_add(1, Ordering::Relaxed);
-                    let Some(package) = packages.get(at) else { return };
-                    let sender = senders[at].lock().ok().and_then(|mut sender| sender.take());
-                    if let Some(sender) = sender {
-                        decompress(package, &sender);
+    let work = |filler| {
+        let mut writer = Writer::new(root, filters, filler)?;
+        let mut stanzas = String::new();
+        std::thread::scope(|scope| {
+            // A place for each package that is decompressed and not yet written: what waits in memory is bounded by them. When the
+            // writer gives up, its end is gone, and so are the threads.
+            let (places, written) = sync_channel(threads + 1);
+            for _ in 0..threads {
+                let places = places.clone();
+                scope.spawn(move || {
+                    while places.send(()).is_ok() {
+                        let at = next.fetch_add(1, Ordering::Relaxed);
+                        let Some(package) = packages.get(at) else { return };
+                        let sender = senders[at].lock().ok().and_then(|mut sender| sender.take());
+                        if let Some(sender) = sender {
+                            decompress(package, &sender);
+                        }
                     }
-                }
-            });
-        }
-        for (package, receiver) in packages.iter().zip(receivers) {
-            stanzas.push_str(&writer.package(package, receiver)?);
-            // Its place is free again.
-            let _ = written.recv();
-        }
-        Ok(())
-    })?;
-    writer.finish(&stanzas)
+                });
+            }
+            for (package, receiver) in packages.iter().zip(receivers) {
+                stanzas.push_str(&writer.package(package, receiver)?);
+                // Its place is free again.
+                let _ = written.recv();
+            }
+            Ok(())
+        })?;
+        writer.finish(&stanzas)
+    };
+    with_filler(root, threads, work)
 }
 
 /// Puts the files of one package into `folder`, and nothing else: no database, no scripts. For packages of which only files
@@ -76,16 +81,18 @@ pub(crate) fn unpack(
 pub fn extract(package: &Package, folder: &Path) -> Result<(), Error> {
     let root = Root::open(folder)?;
     let filters = Filters::default();
-    let mut writer = Writer::new(&root, &filters)?;
-    let (sender, receiver) = sync_channel(QUEUE);
-    std::thread::scope(|scope| {
-        scope.spawn(move || decompress(package, &sender));
-        // The control files come first.
-        match receiver.recv() {
-            Ok(Piece::Failed(error)) => return Err(error),
-            Ok(Piece::Control(_) | Piece::Data(_)) | Err(_) => {}
-        }
-        writer.data(&package.name, receiver, &HashSet::new()).map(drop)
+    with_filler(&root, 1, |filler| {
+        let mut writer = Writer::new(&root, &filters, filler)?;
+        let (sender, receiver) = sync_channel(QUEUE);
+        std::thread::scope(|scope| {
+            scope.spawn(move || decompress(package, &sender));
+            // The control files come first.
+            match receiver.recv() {
+                Ok(Piece::Failed(error)) => return Err(error),
+                Ok(Piece::Control(_) | Piece::Data(_)) | Err(_) => {}
+            }
+            writer.data(&package.name, receiver, &HashSet::new()).map(drop)
+        })
     })
 }
 

@@ -41,14 +41,21 @@ pub(crate) fn publish_layers(
     mut layers: Vec<Layer>,
     made: Made,
 ) -> Result<(), Error> {
-    let contents = contents::of(context, step, &layers)?;
+    // Each reads the whole image.
+    let (contents, facts) = std::thread::scope(|scope| {
+        let (store, image) = (context.store, layers.first());
+        let facts =
+            scope.spawn(move || contract::of_image(store, context.recipe, &step.target, image));
+        let contents = contents::of(context, step, &layers);
+        (contents, facts.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
+    });
+    let contents = contents?;
     let beneath = contents.as_ref().and_then(|contents| contents.beneath.as_ref());
     let beneath = beneath.map(|base| base.contents);
-    let facts = contract::of_image(context.store, context.recipe, &step.target, layers.first())?;
     if let Some(contents) = contents {
         layers.push(Layer::new(CONTENTS, context.store.put_bytes(&contents.to_bytes())?));
     }
-    layers.extend(facts);
+    layers.extend(facts?);
     let record = Record {
         target: step.target.to_string(),
         key: step.key,

@@ -1,7 +1,6 @@
 //! The one who writes: what a package's archive holds, to where dpkg would put it (dpkg's `archives.c`, `tarobject`).
 
 use std::collections::{BTreeMap, HashMap, HashSet};
-use std::fs::File;
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::Receiver;
@@ -11,6 +10,7 @@ use overboot_debian::relation::Relations;
 use overboot_debian::version::Version;
 use rustix::fs::FileType;
 
+use super::filler::{Empty, Filler, LARGE};
 use super::{Piece, Pieces};
 use crate::accounts::Accounts;
 use crate::dpkg::diversions::Diversions;
@@ -27,9 +27,6 @@ use crate::rootless;
 /// links in a package; the packages of older ones still bring files for folders of these names, and whoever makes a tree has to
 /// make the links before.
 const MERGED: [&str; 6] = ["bin", "sbin", "lib", "lib32", "lib64", "libx32"];
-
-/// How much of a file is written at once.
-const BUFFER: usize = 256 << 10;
 
 /// Writes package after package, and keeps the database.
 pub(super) struct Writer<'a> {
@@ -48,11 +45,11 @@ pub(super) struct Writer<'a> {
     /// The lists of those that were unpacked now, by stem; a file that another package takes over is struck off.
     lists: BTreeMap<String, Vec<String>>,
     stems: HashMap<String, String>,
-    buffer: Box<[u8]>,
+    filler: Filler,
 }
 
 impl<'a> Writer<'a> {
-    pub(super) fn new(root: &'a Root, filters: &'a Filters) -> Result<Self, Error> {
+    pub(super) fn new(root: &'a Root, filters: &'a Filters, filler: Filler) -> Result<Self, Error> {
         let accounts = Accounts::of(root)?;
         let mut writer = Self {
             root,
@@ -67,7 +64,7 @@ impl<'a> Writer<'a> {
             versions: HashMap::new(),
             lists: BTreeMap::new(),
             stems: HashMap::new(),
-            buffer: vec![0; BUFFER].into_boxed_slice(),
+            filler,
         };
         for package in status::installed(root)? {
             for path in info::read_list(root, &package.stem)? {
@@ -205,7 +202,8 @@ impl<'a> Writer<'a> {
         } else {
             (0, 0)
         };
-        Ok(Item { attributes: self.attributes(&path, header)?, path, kind, link, device })
+        let (attributes, size) = (self.attributes(&path, header)?, entry.size());
+        Ok(Item { path, kind, link, device, size, attributes })
     }
 
     /// Puts one entry where it goes; `false` when the package does without it, since another's stays in its place.
@@ -216,7 +214,7 @@ impl<'a> Writer<'a> {
         content: &mut dyn Read,
         conffiles: &HashSet<&str>,
     ) -> Result<bool, Trouble> {
-        let Item { path, kind, link, device: (major, minor), attributes } = item;
+        let Item { path, kind, link, device: (major, minor), attributes, .. } = item;
         let target = self.place_of(package, path, conffiles);
         if self.stays(*kind, &target, link) {
             return Ok(true);
@@ -239,6 +237,8 @@ impl<'a> Writer<'a> {
                 let existing = absolute(link).ok_or(Trouble::Why("is a link out of the root"))?;
                 let existing = self.place_of(package, &existing, conffiles);
                 let existing = self.parents.place(self.root, &existing)?;
+                // The link's looks are the file's from now on.
+                self.filler.wait();
                 root::hard_link(&existing, &place)?;
             }
             tar::EntryType::Char | tar::EntryType::Block => {
@@ -253,32 +253,27 @@ impl<'a> Writer<'a> {
             }
             tar::EntryType::Fifo => root::node(&place, FileType::Fifo, 0, 0)?,
             tar::EntryType::Regular | tar::EntryType::Continuous | tar::EntryType::GNUSparse => {
-                self.copy(content, &mut root::create(&place)?)?;
+                let mut file = root::create(&place)?;
+                let mut bytes = Vec::with_capacity(item.size.min(LARGE) as usize);
+                while (&mut *content).take(LARGE).read_to_end(&mut bytes)? as u64 == LARGE {
+                    file.write_all(&bytes)?;
+                    bytes.clear();
+                }
+                self.filler.later(Empty {
+                    file,
+                    content: bytes,
+                    attributes: *attributes,
+                    package: package.to_owned(),
+                    path: path.clone(),
+                })?;
+                self.triggers.touch(self.diversions.target(path, package));
+                return Ok(true);
             }
             _ => return Err(Trouble::Why("is of a kind that packages do not have")),
         }
         root::set_attributes(&place, kind.is_symlink(), *attributes)?;
         self.triggers.touch(self.diversions.target(path, package));
         Ok(true)
-    }
-
-    /// Writes a file's content in long pieces: for the kernel each is work of its own.
-    fn copy(&mut self, content: &mut dyn Read, to: &mut File) -> io::Result<()> {
-        loop {
-            let mut filled = 0;
-            while filled < self.buffer.len() {
-                match content.read(&mut self.buffer[filled..]) {
-                    Ok(0) => break,
-                    Ok(read) => filled += read,
-                    Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                    Err(error) => return Err(error),
-                }
-            }
-            to.write_all(&self.buffer[..filled])?;
-            if filled < self.buffer.len() {
-                return Ok(());
-            }
-        }
     }
 
     /// Owner, mode and time of an entry: the package's, unless the tree's administrator has said otherwise.
@@ -378,11 +373,13 @@ struct Item {
     link: Vec<u8>,
     /// Major and minor number of a device node.
     device: (u32, u32),
+    /// In bytes, as the archive says.
+    size: u64,
     attributes: Attributes,
 }
 
 /// Why one entry was not unpacked; the caller knows its name.
-enum Trouble {
+pub(super) enum Trouble {
     Why(&'static str),
     Io(io::Error),
     Error(Error),
@@ -390,7 +387,7 @@ enum Trouble {
 
 impl Trouble {
     /// The error of the entry at `path` of `package`.
-    fn of(self, package: &str, path: &str, root: &Root) -> Error {
+    pub(super) fn of(self, package: &str, path: &str, root: &Root) -> Error {
         let why = match self {
             Self::Why(why) => why.to_owned(),
             // It is not the package's fault.
