@@ -76,13 +76,9 @@ impl<'b> Project<'b> {
 
     /// Takes away all that was made; lock and packages stay.
     pub(crate) fn forget(&self) -> Result<()> {
-        for name in ["store", ".overboot"] {
-            let path = self.folder.join(name);
-            if path.exists() {
-                fs_err::remove_dir_all(path)?;
-            }
-        }
-        Ok(())
+        ["store", ".overboot"]
+            .iter()
+            .try_for_each(|name| self.bench.put_aside(&self.folder.join(name)))
     }
 
     /// Takes away the compressed blocks.
