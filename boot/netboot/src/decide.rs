@@ -163,7 +163,10 @@ impl fmt::Display for BootDecision {
             Self::Loader { file, .. } => write!(f, "loader {file}")?,
             Self::HttpLoader { url, .. } => write!(f, "loader {url}")?,
             Self::Chain { url, .. } => write!(f, "script {url}")?,
-            Self::Boot { plan, .. } => write!(f, "boot {}", plan.name)?,
+            Self::Boot { plan, .. } => match plan.initrds.len() {
+                0 | 1 => write!(f, "boot {}", plan.name)?,
+                initrds => write!(f, "boot {} with {initrds} initrds", plan.name)?,
+            },
             Self::LocalDisk { .. } => f.write_str("local disk")?,
             Self::Wait { seconds, .. } => write!(f, "wait {seconds} s")?,
             Self::Ignore { .. } => f.write_str("ignored")?,

@@ -96,8 +96,8 @@ chain --autofree {url} ||
 }
 
 /// Tells the server all interfaces with their addresses, and runs what it answers:
-/// `<url>?macs=<m0>&ips=<ip0>&macs=<m1>&ips=&...`, an `ips` for each `macs`, maybe empty. A discovered node is known by
-/// all its addresses this way, whichever interface it boots from.
+/// `<url>?macs=<m0>&ips=<ip0>&nics=<busid0>&macs=<m1>&ips=&nics=<busid1>&...`, for each `macs` an `ips` and a `nics`, maybe empty. A
+/// discovered node is known by all its addresses this way, whichever interface it boots from, and what its cards need by their numbers.
 ///
 /// # Errors
 /// [`ScriptError::Url`].
@@ -112,8 +112,11 @@ set i:int32 0
 isset ${{net${{i}}/mac}} || goto interfaces-done
 set mac ${{net${{i}}/mac:hex}}
 set ip:string
+set nic:string
 isset ${{net${{i}}/ip}} && set ip ${{net${{i}}/ip}} ||
-isset ${{query}} && set query ${{query}}&macs=${{mac}}&ips=${{ip}} || set query macs=${{mac}}&ips=${{ip}}
+isset ${{net${{i}}/busid}} && set nic ${{net${{i}}/busid:hexraw}} ||
+set one macs=${{mac}}&ips=${{ip}}&nics=${{nic}}
+isset ${{query}} && set query ${{query}}&${{one}} || set query ${{one}}
 echo overboot: net${{i}} ${{mac}} ${{ip}}
 inc i
 iseq ${{i}} {MAX_INTERFACES} || goto interface

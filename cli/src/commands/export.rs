@@ -16,7 +16,7 @@ use crate::told::told;
 /// Write an artifact of the store as a plain file, for any boot server
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// kernel, modules/NAME, initrd/NAME, base/NAME, overlay/NAME or set/NAME; ipxe gives a folder of loaders.
+    /// kernel, modules/NAME, initrd/NAME, firmware/NAME, base/NAME, overlay/NAME or set/NAME; ipxe gives a folder of loaders.
     target: Target,
     /// The file; otherwise one named after the target, in this folder. An overlay whose file ends in `.cpio.gz` is written in
     /// on-imagebuilder's form.
@@ -60,6 +60,8 @@ fn default_name(target: &Target) -> String {
         Target::Modules(name) => format!("{name}.modules.squashfs"),
         Target::Initrd(name) if name == "default" => "initrd.img".to_owned(),
         Target::Initrd(name) => format!("{name}.initrd.img"),
+        Target::Firmware(name) if name == "default" => "firmware.img".to_owned(),
+        Target::Firmware(name) => format!("{name}.firmware.img"),
         Target::Base(name) => format!("{name}.squashfs"),
         Target::Overlay(name) => format!("{name}.overlay.squashfs"),
         Target::Set(name) => format!("{name}.json"),

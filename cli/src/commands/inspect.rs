@@ -17,7 +17,7 @@ const SOME: usize = 15;
 /// Show what an image is: sizes, packages, files, what an overlay changes, what it was made from
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// kernel, ipxe, modules/NAME, initrd/NAME, base/NAME, overlay/NAME or set/NAME; with @3 as it was in generation 3
+    /// kernel, ipxe, modules/NAME, initrd/NAME, firmware/NAME, base/NAME, overlay/NAME or set/NAME; with @3 as it was in generation 3
     /// (base/NAME@SET/3 where sets differ in it), with @sha256:… an earlier one that is still in the store
     #[arg(value_name = "REF")]
     reference: Reference,

@@ -14,7 +14,7 @@ use crate::printer::Printer;
 /// Show what a build would do and, for each step, why it must run
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// kernel, ipxe, modules/NAME, initrd/NAME, base/NAME, overlay/NAME or set/NAME; otherwise all
+    /// kernel, ipxe, modules/NAME, initrd/NAME, firmware/NAME, base/NAME, overlay/NAME or set/NAME; otherwise all
     #[arg(value_name = "TARGET")]
     targets: Vec<Target>,
     /// Leave overlays as they are where only their base changed and they hold on it (see `check`)

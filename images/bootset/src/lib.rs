@@ -7,17 +7,20 @@
 //! | module | what is in it |
 //! |---|---|
 //! | [`set`] | [`BootSet`], [`Layer`], [`Blob`] and their bounds |
+//! | [`card`] | [`Card`]: the numbers of a network card, for which a [`Firmware`] is |
 //! | [`trust`] | [`verify`]: signature first, then the JSON |
 //! | [`chunk`] | [`ChunkCheck`]: accepts a layer's bytes in order, names the first wrong chunk |
 //!
 //! Knows nothing of where blobs are kept, of HTTP, or of how secret keys are stored.
 
+pub mod card;
 pub mod chunk;
 mod error;
 pub mod set;
 pub mod trust;
 
+pub use card::Card;
 pub use chunk::{ChunkCheck, ChunkError};
 pub use error::Error;
-pub use set::{Blob, BootSet, Layer, LayerFormat};
+pub use set::{Blob, BootSet, Firmware, Layer, LayerFormat};
 pub use trust::{PublicKey, verify};

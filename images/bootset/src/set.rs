@@ -5,7 +5,7 @@ use std::io::{self, Read};
 use overboot_digest::{Digest, Hasher};
 use serde::{Deserialize, Serialize};
 
-use crate::Error;
+use crate::{Card, Error};
 
 /// What boots together.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -18,6 +18,9 @@ pub struct BootSet {
     pub kernel: Blob,
     /// The initrd's parts, concatenated by the boot loader in this order; 1 to 16.
     pub initrd: Vec<Blob>,
+    /// A further part, for machines with a card that needs it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub firmware: Option<Firmware>,
     /// Kernel modules and firmware for the running root.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub modules: Option<Layer>,
@@ -41,6 +44,44 @@ pub struct Blob {
     pub digest: Digest,
     /// Bytes, 1 or more.
     pub size: u64,
+}
+
+/// A part of the initrd with what network cards must be given before they reach the network.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Firmware {
+    /// SHA-256 of all of it; also its name in a store.
+    pub digest: Digest,
+    /// Bytes, 1 or more.
+    pub size: u64,
+    /// The cards that do not work without; 1 to 4096.
+    pub cards: Vec<Card>,
+}
+
+impl Firmware {
+    /// Most cards.
+    pub const MAX_CARDS: usize = 4096;
+
+    /// Does a machine need it that has these network cards, `None` for one of which it is not known what it is? It may, where
+    /// nothing is known of one, or of any.
+    #[must_use]
+    pub fn is_needed(&self, cards: &[Option<Card>]) -> bool {
+        let listed = |card| self.cards.iter().any(|known| known.covers(card));
+        cards.is_empty() || cards.iter().any(|card| card.is_none_or(listed))
+    }
+
+    /// The file, as it is in a store.
+    #[must_use]
+    pub fn blob(&self) -> Blob {
+        Blob { digest: self.digest, size: self.size }
+    }
+
+    fn check(&self) -> Result<(), Error> {
+        check_size("firmware", self.size)?;
+        match self.cards.len() {
+            1..=Self::MAX_CARDS => Ok(()),
+            count => bad("firmware.cards", format!("{count}; want 1 to {}", Self::MAX_CARDS)),
+        }
+    }
 }
 
 /// A layer of the root, with what is needed to check it while it streams.
@@ -88,8 +129,10 @@ impl BootSet {
 
     /// All that it names: kernel, initrd, layers.
     pub fn blobs(&self) -> impl Iterator<Item = Blob> {
-        let layers = self.layers().map(|layer| Blob { digest: layer.digest, size: layer.size });
-        std::iter::once(self.kernel).chain(self.initrd.iter().copied()).chain(layers)
+        let layers = self.layers().map(Layer::blob);
+        let firmware = self.firmware.iter().map(Firmware::blob);
+        let initrds = self.initrd.iter().copied().chain(firmware);
+        std::iter::once(self.kernel).chain(initrds).chain(layers)
     }
 
     /// Bytes of all layers.
@@ -150,6 +193,7 @@ impl BootSet {
         for (index, part) in self.initrd.iter().enumerate() {
             check_size(&format!("initrd[{index}]"), part.size)?;
         }
+        self.firmware.as_ref().map_or(Ok(()), Firmware::check)?;
         let layers = 1 + usize::from(self.modules.is_some()) + self.overlays.len();
         if layers > Self::MAX_LAYERS {
             return bad(
@@ -279,12 +323,39 @@ pub(crate) mod tests {
             name: "discovery".into(),
             kernel: Blob::of_reader(&b"kernel"[..]).unwrap(),
             initrd: vec![Blob::of_reader(&b"initrd"[..]).unwrap()],
+            firmware: None,
             modules: Some(layer("modules", LayerFormat::Squashfs)),
             base: layer("base", LayerFormat::Squashfs),
             overlays: vec![layer("discovery", LayerFormat::CpioGz)],
             cmdline: "console=ttyS0".into(),
             ram_min: 512 << 20,
         }
+    }
+
+    #[test]
+    fn firmware_is_for_some_cards() {
+        let digest = Digest::of("firmware");
+        let card = |text: &str| text.parse::<Card>().unwrap();
+        let of = |cards: Vec<Card>| BootSet {
+            firmware: Some(Firmware { digest, size: 1, cards }),
+            ..sample()
+        };
+        let set = of(vec![card("14e4:164c"), card("4040:*")]);
+        let bytes = set.to_bytes().unwrap();
+        assert_eq!(BootSet::from_trusted_bytes(&bytes).unwrap(), set);
+        assert!(set.blobs().any(|blob| blob.digest == digest));
+        let text = String::from_utf8(bytes).unwrap();
+        assert!(BootSet::from_trusted_bytes(text.replace("4040:*", "*:4040").as_bytes()).is_err());
+        assert!(of(vec![card("14e4:*"); Firmware::MAX_CARDS + 1]).to_bytes().is_err());
+        assert!(of(Vec::new()).to_bytes().is_err());
+        let needed = |cards: &[&str]| {
+            let cards: Vec<_> = cards.iter().map(|card| card.parse().ok()).collect();
+            set.firmware.as_ref().unwrap().is_needed(&cards)
+        };
+        for needing in [&[][..], &["?"], &["8086:0001", "4040:0100"], &["14e4:164c"]] {
+            assert!(needed(needing), "{needing:?}");
+        }
+        assert!(!needed(&["14e4:164d", "8086:0001"]));
     }
 
     #[test]

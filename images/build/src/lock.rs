@@ -121,6 +121,9 @@ pub fn made(
     if let Some(names) = ansible::packages(recipe) {
         chosen.files(ansible::PYTHON, &names)?;
     }
+    for (name, firmware) in &recipe.firmware {
+        chosen.files(&format!("firmware/{name}"), &firmware.packages)?;
+    }
     chosen.kernel(&recipe.kernel.package)?;
     chosen.single(LOADERS, LOADERS)?;
     let locked = index.suites.iter().map(|suite| LockedArchive {

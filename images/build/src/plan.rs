@@ -164,6 +164,7 @@ pub fn targets(recipe: &Recipe) -> Vec<Target> {
     let mut all = vec![Target::Kernel];
     all.extend(recipe.modules.keys().cloned().map(Target::Modules));
     all.extend(recipe.initrds.keys().cloned().map(Target::Initrd));
+    all.extend(recipe.firmware.keys().cloned().map(Target::Firmware));
     all.extend(recipe.bases.keys().cloned().map(Target::Base));
     all.extend(recipe.overlays.keys().cloned().map(Target::Overlay));
     all.push(Target::Ipxe);
@@ -291,6 +292,17 @@ impl Planner<'_> {
                     self.given.node.map(|n| n.to_string()).unwrap_or_default(),
                 );
                 inputs.set_list("trusted keys", &self.recipe.project.trust);
+                (inputs, Vec::new())
+            }
+            Target::Firmware(name) => {
+                let firmware = self.recipe.firmware.get(name)?;
+                let mut inputs = self.packages(&target.to_string());
+                // Which files are asked for, and by which cards, the drivers say.
+                for package in self.lock.steps("kernel").concat().concat() {
+                    let from = format!("modules of {}", package.name);
+                    inputs.set(from, format!("{} {}", package.version, package.sha256));
+                }
+                inputs.set_list("patterns", &Placed::values(&firmware.modules));
                 (inputs, Vec::new())
             }
             Target::Base(name) => {
@@ -500,6 +512,7 @@ impl Planner<'_> {
             return None;
         };
         let mut parts = vec![Target::Kernel, Target::Initrd(initrd)];
+        parts.extend(set.firmware.clone().map(Target::Firmware));
         parts.extend(set.modules.clone().map(Target::Modules));
         parts.push(Target::Base(set.base.clone()));
         parts.extend(Placed::values(&set.overlays).into_iter().map(Target::Overlay));

@@ -118,6 +118,7 @@ impl Image {
         let Some(set) = self.set()? else { return Ok(Vec::new()) };
         let mut wanted = vec![("kernel".to_owned(), set.kernel.digest)];
         wanted.extend(set.initrd.iter().map(|blob| ("initrd".to_owned(), blob.digest)));
+        wanted.extend(set.firmware.iter().map(|part| ("firmware".to_owned(), part.digest)));
         wanted.extend(set.layers().map(|layer| (layer.name.clone(), layer.digest)));
         let kept = self.store.parts(&self.artifact)?;
         let mut named = None;

@@ -62,12 +62,12 @@ impl FromStr for Reference {
         let (kind, name) = target.split_once('/').unwrap_or((target, ""));
         let known = match kind {
             "kernel" | "ipxe" => target == kind,
-            "modules" | "initrd" | "base" | "overlay" | "set" => !name.is_empty(),
+            "modules" | "initrd" | "firmware" | "base" | "overlay" | "set" => !name.is_empty(),
             _ => false,
         };
         if !known {
             return Err(format!(
-                "\"{target}\" is no image; write kernel, ipxe, modules/NAME, initrd/NAME, base/NAME, overlay/NAME or set/NAME"
+                "\"{target}\" is no image; write kernel, ipxe, modules/NAME, initrd/NAME, firmware/NAME, base/NAME, overlay/NAME or set/NAME"
             ));
         }
         let which = which.map_or(Some(Which::Newest), |which| parse(kind == "set", which));

@@ -1,23 +1,96 @@
-//! The firmware files that modules ask for.
+//! The firmware files that modules ask for; and those that network cards need before there is a network, as a second initrd.
 //!
 //! Modules name files relative to `/lib/firmware` (`MODULE_FIRMWARE`), sometimes with `*`. The kernel also takes `NAME.zst` and
 //! `NAME.xz` (`CONFIG_FW_LOADER_COMPRESS`). What a name stands for may be a link, also through linked directories; links come
 //! along with what they point to, and never lead out of the firmware directory.
 
 use std::collections::BTreeSet;
-use std::io;
+use std::io::{self, Write};
 use std::path::Path;
 
 use overboot_kmod::Index;
 
 use crate::assembly::Assembly;
-use crate::tree::OnDisk;
-use crate::{Error, Glob};
+use crate::initrd::Zstd;
+use crate::select::{Selected, select};
+use crate::tree::{Facts, OnDisk};
+use crate::{Error, Glob, KernelModules, frames};
 
 /// Where firmware lies in a root with merged /usr, and in an image.
 const DIRECTORY: &str = "usr/lib/firmware";
 /// More links than this on one path are a circle (the kernel gives up at 40).
 const LINKS: usize = 40;
+
+/// What goes into an image of firmware.
+#[derive(Debug, Clone)]
+pub struct FirmwareSpec<'a> {
+    /// The kernel whose drivers ask for it.
+    pub kernel: &'a KernelModules,
+    /// Which drivers: see [`crate::select`].
+    pub patterns: &'a [String],
+    /// A tree with `usr/lib/firmware`, from which the files that they name are taken.
+    pub root: &'a Path,
+    /// How to compress.
+    pub compression: Zstd,
+}
+
+/// An image of firmware that was written.
+#[derive(Debug)]
+pub struct Firmware {
+    /// What is in it: the RAM that it takes when unpacked.
+    pub facts: Facts,
+    /// The PCI cards that are driven by what asks for it, `vendor:device` as `lspci -n` has them; `14e4:*` is any of a vendor.
+    /// Sorted.
+    pub cards: Vec<String>,
+    /// Patterns that matched nothing in this kernel.
+    pub unmatched: Vec<String>,
+    /// Drivers that ask for firmware of which the tree has nothing.
+    pub lacking: Vec<String>,
+}
+
+/// Packs firmware as an archive that the kernel unpacks beside an initrd.
+///
+/// # Errors
+/// [`Error::Pattern`], [`Error::Index`], [`Error::ReadTree`]; [`Error::WriteArchive`] if `out` fails.
+pub fn pack(spec: &FirmwareSpec<'_>, out: impl Write) -> Result<Firmware, Error> {
+    let patterns = spec.patterns.iter().map(String::as_str);
+    let Selected { names, unmatched } = select(spec.kernel, patterns)?;
+    let index = spec.kernel.subset(names.iter().map(String::as_str))?;
+    let mut assembly = Assembly::new(0);
+    let missing: BTreeSet<String> = add(spec.root, &index, &mut assembly)?.into_iter().collect();
+    let asking = || index.modules().filter(|(_, module)| !module.info.firmware.is_empty());
+    let (given, lacking): (Vec<_>, Vec<_>) =
+        asking().partition(|(_, module)| module.info.firmware.iter().any(|n| !missing.contains(n)));
+    // Of some drivers one module has the card's numbers, and another one, which it needs, asks for the firmware.
+    let needs_it = |name: &str| {
+        let needed = index.closure([name], false);
+        given.iter().any(|(asking, _)| needed.contains(asking))
+    };
+    let driving = index.modules().filter(|(name, _)| needs_it(name));
+    let aliases = driving.flat_map(|(_, module)| &module.info.aliases);
+    let cards: BTreeSet<String> = aliases.filter_map(|alias| card(alias)).collect();
+    let entries = assembly.finish();
+    frames::write(&entries, "the firmware", &spec.compression, |_| false, out)?;
+    Ok(Firmware {
+        facts: Facts::of(&entries),
+        cards: cards.into_iter().collect(),
+        unmatched,
+        lacking: lacking.into_iter().map(|(name, _)| name.to_owned()).collect(),
+    })
+}
+
+/// `14e4:164c` of `pci:v000014E4d0000164Csv*sd*bc*sc*i*`.
+fn card(alias: &str) -> Option<String> {
+    let rest = alias.strip_prefix("pci:v0000")?;
+    let (vendor, rest) = rest.split_at_checked(4)?;
+    let device = match rest.strip_prefix("d0000") {
+        Some(rest) => rest.get(..4)?,
+        None => rest.strip_prefix("d*").map(|_| "*")?,
+    };
+    let number = |text: &str| text.bytes().all(|byte| byte.is_ascii_hexdigit());
+    let is_card = number(vendor) && (device == "*" || number(device));
+    is_card.then(|| format!("{vendor}:{device}").to_ascii_lowercase())
+}
 
 /// Adds the firmware that the modules of `index` name and that is in the tree `root` (an unpacked firmware package);
 /// returns the names that it has not, sorted.

@@ -15,7 +15,6 @@
 
 use std::io::Write;
 use std::num::NonZeroUsize;
-use std::path::Path;
 use std::sync::Arc;
 
 use overboot_kmod::Index;
@@ -24,13 +23,13 @@ use crate::assembly::Assembly;
 use crate::blocks::BlockCache;
 use crate::select::select;
 use crate::tree::{Entry, Facts, Kind};
-use crate::{Error, KernelModules, firmware, frames, modules};
+use crate::{Error, KernelModules, frames, modules};
 
 /// Without these no node reaches its root: whatever the patterns are, they come along.
 pub const REQUIRED: [&str; 3] = ["loop", "overlay", "squashfs"];
 
 /// The drivers of every wired network card that Debian's kernel knows, with what they hang on: PHYs, USB controllers,
-/// virtual machines' own. A sensible choice of patterns; firmware is apart.
+/// virtual machines' own. A sensible choice of patterns; firmware is apart ([`crate::firmware`]).
 pub const WIRED: [&str; 15] = [
     "kernel/drivers/net/ethernet/**",
     "kernel/drivers/net/phy/**",
@@ -58,9 +57,6 @@ pub struct InitrdSpec<'a> {
     pub kernel: &'a KernelModules,
     /// Which modules, besides [`REQUIRED`]: see [`crate::select`].
     pub patterns: &'a [String],
-    /// A tree with `usr/lib/firmware`, from which the files that the modules name are taken. `None` keeps an initrd small;
-    /// a few cards (bnx2, bnx2x, netxen) do not work without.
-    pub firmware: Option<&'a Path>,
     /// Further files, such as public keys.
     pub files: &'a [InitrdFile],
     /// How to compress.
@@ -106,8 +102,6 @@ pub struct Initrd {
     pub modules: Vec<String>,
     /// Patterns that matched nothing in this kernel.
     pub unmatched: Vec<String>,
-    /// Firmware that modules name and the tree given has not; empty if none was given.
-    pub missing_firmware: Vec<String>,
 }
 
 /// Packs an initrd.
@@ -155,20 +149,12 @@ fn assemble(spec: &InitrdSpec<'_>) -> Result<(Vec<Entry>, Initrd), Error> {
     for (name, content) in texts(kernel, &index) {
         assembly.bytes(&format!("{}/{name}", modules::directory(kernel)), 0o644, content);
     }
-    let missing_firmware = match spec.firmware {
-        Some(root) => firmware::add(root, &index, &mut assembly)?,
-        None => Vec::new(),
-    };
     for file in spec.files {
         check_path(&file.path, &assembly)?;
         assembly.bytes(&file.path, file.mode & 0o7777, file.content.as_slice());
     }
-    let initrd = Initrd {
-        facts: Facts::default(),
-        modules: selected.names,
-        unmatched: selected.unmatched,
-        missing_firmware,
-    };
+    let initrd =
+        Initrd { facts: Facts::default(), modules: selected.names, unmatched: selected.unmatched };
     Ok((assembly.finish(), initrd))
 }
 

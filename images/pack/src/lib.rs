@@ -6,7 +6,7 @@
 //! | [`image`] | entries into a squashfs image |
 //! | [`kernel`] | an unpacked kernel package into its version, its image and what its modules say |
 //! | [`select`] | patterns into modules, with all that they need |
-//! | [`firmware`] | the firmware files that modules ask for |
+//! | [`firmware`] | the firmware files that modules ask for; a second initrd of those that network cards need first |
 //! | [`modules`] | the layer of modules, with depmod's files for exactly what is inside |
 //! | [`initrd`] | init, modules and files into a compressed cpio that the kernel unpacks |
 //! | [`overlay`] | the upper directory of an overlayfs into a layer, or into a `cpio.gz` as on-imagebuilder made it |

@@ -42,6 +42,10 @@ pub(crate) struct Manifest {
     #[serde(default)]
     #[schemars(with = "BTreeMap<String, Initrd>")]
     pub(crate) initrd: BTreeMap<Spanned<String>, Initrd>,
+    /// Firmware that some network cards need first. Boot sets take `default`, or the only one.
+    #[serde(default)]
+    #[schemars(with = "BTreeMap<String, Firmware>")]
+    pub(crate) firmware: BTreeMap<Spanned<String>, Firmware>,
     /// Base filesystems.
     #[serde(default)]
     #[schemars(with = "BTreeMap<String, Base>")]
@@ -279,6 +283,23 @@ pub(crate) struct Initrd {
     #[schemars(with = "Option<String>")]
     pub(crate) extends: Option<Spanned<String>>,
     /// Names, or paths below the kernel's modules with `*` and `**`.
+    #[schemars(with = "Vec<String>")]
+    pub(crate) modules: Vec<Spanned<String>>,
+}
+
+/// What network cards must be given before they reach the network: a second initrd, for machines with such a card.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Firmware {
+    /// Another one, whose packages and modules come first.
+    #[schemars(with = "Option<String>")]
+    pub(crate) extends: Option<Spanned<String>>,
+    /// The packages that have it.
+    #[serde(default)]
+    #[schemars(with = "Vec<String>")]
+    pub(crate) packages: Vec<Spanned<String>>,
+    /// The drivers that do not work without: names, or paths below the kernel's modules with `*` and `**`.
+    #[serde(default)]
     #[schemars(with = "Vec<String>")]
     pub(crate) modules: Vec<Spanned<String>>,
 }

@@ -29,6 +29,8 @@ pub struct Recipe {
     pub modules: BTreeMap<String, Modules>,
     /// Initrds by name.
     pub initrds: BTreeMap<String, Initrd>,
+    /// What network cards need first, by name.
+    pub firmware: BTreeMap<String, Firmware>,
     /// Base filesystems by name.
     pub bases: BTreeMap<String, Base>,
     /// Overlays by name.
@@ -144,6 +146,15 @@ pub struct Initrd {
     pub modules: Vec<Placed<String>>,
 }
 
+/// What network cards must be given before they reach the network.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Firmware {
+    /// The packages that have it.
+    pub packages: Vec<Placed<String>>,
+    /// The drivers that ask for it: as [`Modules::include`].
+    pub modules: Vec<Placed<String>>,
+}
+
 /// Which packages a base starts from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
@@ -248,6 +259,8 @@ pub struct Slot {
 pub struct Set {
     /// The initrd.
     pub initrd: Option<String>,
+    /// The firmware that some cards need besides.
+    pub firmware: Option<String>,
     /// The layer of modules.
     pub modules: Option<String>,
     /// The base.

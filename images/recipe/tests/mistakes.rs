@@ -262,6 +262,21 @@ const IMAGES: &[Row] = &[
         "write a module's name",
     ),
     (
+        "[firmware.«a]\nmodules = [\"bnx2\"]",
+        "names no packages, or no modules",
+        "write packages = ",
+    ),
+    (
+        "[firmware.a]\npackages = [«\"a b\"]\nmodules = [\"bnx2\"]",
+        "is not the name of a package",
+        "write \"name\"",
+    ),
+    (
+        "[firmware.«a]\npackages = [\"vim\"]\nmodules = [\"bnx2\"]\n[firmware.b]\nextends = \"a\"",
+        "none of them is the default",
+        "[firmware.default]",
+    ),
+    (
         "[base.b]\n[set.«b]\nbase = \"b\"",
         "has the name of a base or an overlay",
         "a name of its own",

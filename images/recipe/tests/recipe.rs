@@ -288,7 +288,7 @@ fn a_proxy_has_no_tls_and_no_address_a_login() {
             ("http://me:secret@cache.example", "http://*********@cache.example"),
             ("\"ftp://me:secret@cache.example\"", "ftp://*********@cache.example\""),
         ] {
-            let written = archives(&format!("\n{key} = {written}\ncomponents = []\n"));
+            let written = archives(&format!("\n{key} = {written}\nextra-suites = []\n"));
             let said = written.err().unwrap_or_default();
             assert!(
                 said.contains(shown) && !said.contains("ret@") && !said.contains("me:"),

@@ -12,7 +12,7 @@ pub(crate) const ARTIFACT_TYPE: &str = "application/vnd.overboot.set.v1";
 /// Something that a set names.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Part {
-    /// `kernel`, `base/base`; `initrd/` where the set does not say which.
+    /// `kernel`, `base/base`; `initrd/` and `firmware/`, of which the set does not say which.
     pub(crate) target: String,
     pub(crate) blob: Descriptor,
 }
@@ -35,6 +35,7 @@ pub(crate) fn parts(set: &BootSet) -> Vec<Part> {
     };
     let mut all = vec![part("kernel".to_owned(), set.kernel)];
     all.extend(set.initrd.iter().map(|blob| part("initrd/".to_owned(), *blob)));
+    all.extend(set.firmware.iter().map(|one| part("firmware/".to_owned(), one.blob())));
     all.extend(
         set.modules.iter().map(|layer| part(format!("modules/{}", layer.name), layer.blob())),
     );

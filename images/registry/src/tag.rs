@@ -12,7 +12,7 @@ use crate::Error;
 /// Kinds that are targets by themselves.
 const ALONE: [&str; 2] = ["kernel", "ipxe"];
 /// Kinds of targets that have names.
-const NAMED: [&str; 5] = ["modules", "initrd", "base", "overlay", "set"];
+const NAMED: [&str; 6] = ["modules", "initrd", "firmware", "base", "overlay", "set"];
 
 /// The tag of a target.
 ///
@@ -23,7 +23,7 @@ pub fn of_target(target: &str, prefix: Option<&str>) -> Result<String, Error> {
         Err(Error::Tag { target: target.chars().take(300).collect(), reason })
     };
     if let Some(prefix) = prefix.filter(|prefix| begins_as_target(prefix)) {
-        let reason = "a prefix must not begin as a target does (kernel, ipxe, modules, initrd, base, overlay, set)";
+        let reason = "a prefix must not begin as a target does (kernel, ipxe, modules, initrd, firmware, base, overlay, set)";
         return refused(prefix, reason);
     }
     let known = match target.split_once('/') {
@@ -33,7 +33,7 @@ pub fn of_target(target: &str, prefix: Option<&str>) -> Result<String, Error> {
     if !known {
         return refused(
             target,
-            "only kernel, ipxe, modules/NAME, initrd/NAME, base/NAME, overlay/NAME and set/NAME have tags",
+            "only kernel, ipxe, modules/NAME, initrd/NAME, firmware/NAME, base/NAME, overlay/NAME and set/NAME have tags",
         );
     }
     let plain = target.replacen('/', "-", 1);
@@ -81,6 +81,7 @@ mod tests {
             "overlay/dell-raid",
             "set/a.b_c-d",
             "initrd/0",
+            "firmware/default",
             "modules/set-x",
         ];
         for prefix in [None, Some("v1"), Some("team_x.1-2"), Some("my-base-x")] {

@@ -10,6 +10,7 @@
 //! - [`archives`]: packages of several archives, each with its keys; pins; [`ubuntu`]: suites of Ubuntu's shape
 //! - [`containers`]: container images as the source of bases and overlays; [`modules`]: modules of the kernel in them
 //! - [`caches`]: packages by way of a real apt-cacher-ng, and builds without a network
+//! - [`firmware`]: what network cards need first, as a second initrd
 //! - [`contract`]: which overlays hold when their base changes
 //! - [`damaged`]: what is damaged or lost in the store is found, and made again
 //! - [`shipped`]: every recipe that ships, on stand-ins for what vendors let nobody ship; ten overlays on the boot server
@@ -33,6 +34,7 @@ mod containers;
 mod contract;
 mod damaged;
 mod fidelity;
+mod firmware;
 mod full;
 mod gc;
 mod hostile;

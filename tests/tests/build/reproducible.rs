@@ -14,10 +14,11 @@ use overboot_testkit::require;
 use crate::project::{Project, folder, names};
 
 /// Bytes at most, by target; decimal megabytes, as disks and network cards count.
-const LIMITS: [(&str, u64); 4] = [
+const LIMITS: [(&str, u64); 5] = [
     ("base/base", 45_000_000),
     ("overlay/discovery", 6_500_000),
     ("initrd/default", 12_000_000),
+    ("firmware/default", 6_000_000),
     ("modules/default", 35_000_000),
 ];
 

@@ -186,7 +186,7 @@ pub fn kernel() -> Deb {
     let modules = [
         ("drivers/block/loop.ko", "alias=block-major-7-*\0alias=devname:loop-control\0"),
         ("fs/overlayfs/overlay.ko", "alias=fs-overlay\0"),
-        ("drivers/net/acme.ko", "alias=pci:v0000ACEDd*\0depends=bolts\0"),
+        ("drivers/net/acme.ko", "alias=pci:v0000ACEDd*\0depends=bolts\0firmware=acme/nic.fw\0"),
         ("lib/bolts.ko", "alias=symbol-of-bolts\0"),
     ];
     with_modules(deb, &format!("usr/lib/modules/{KERNEL}"), &modules)

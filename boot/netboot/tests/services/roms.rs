@@ -101,6 +101,8 @@ fn boot_ipxe(way: Way) {
     let query = asked[2].replace("%3A", ":").replace("%3a", ":");
     let expected = format!("/api/current/profiles?macs={MAC}&ips={network}");
     assert!(query.starts_with(&expected), "{query}");
+    // And which card it is: on PCI, Red Hat's, virtio's network.
+    assert!(query.ends_with("&nics=011af41000"), "{query}");
 }
 
 #[test]

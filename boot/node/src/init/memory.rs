@@ -88,6 +88,7 @@ mod tests {
             name: "discovery".into(),
             kernel: blob,
             initrd: vec![blob],
+            firmware: None,
             modules: None,
             base,
             overlays: vec![],

@@ -328,6 +328,10 @@ fn start(
     let named = program.as_deref().map_or("the agent".to_owned(), |p| p.display().to_string());
     progress.reached(Stage::Root, format!("overlayfs mounted, starting {named}"), None);
     handover.write(&progress.timeline())?;
+    if let Err(error) = mounts::keep_firmware() {
+        // The card has it, and needs it again only when it is reset.
+        progress.say(&error::chain(&error));
+    }
     progress.finish(Duration::from_secs(2));
     mounts::hand_over()?;
     mounts::switch_root()?;

@@ -3,7 +3,7 @@
 use std::ffi::CStr;
 use std::path::Path;
 
-use rustix::mount::{MountFlags, mount, mount_move};
+use rustix::mount::{MountFlags, mount, mount_bind, mount_move};
 
 use crate::Error;
 
@@ -11,6 +11,8 @@ use crate::Error;
 pub const ROOT: &str = "/sysroot";
 /// Where everything lies that outlives init.
 pub const STATE: &str = "/run/overboot";
+/// Where the initrd's second part has what network cards are given, on machines that got one.
+const FIRMWARE: &str = "/usr/lib/firmware";
 
 /// Mounts `/proc`, `/sys`, `/dev` and `/run`.
 ///
@@ -49,6 +51,22 @@ pub fn attach(
     }
 }
 
+/// Shows the initrd's firmware below [`STATE`], and the kernel the way there: a card is given it again when its driver resets it, and
+/// the root need not have it.
+///
+/// # Errors
+/// The kernel refuses.
+pub fn keep_firmware() -> Result<(), Error> {
+    if !Path::new(FIRMWARE).is_dir() {
+        return Ok(());
+    }
+    let kept = Path::new(STATE).join("firmware");
+    fs_err::create_dir_all(&kept)?;
+    mount_bind(FIRMWARE, &kept).map_err(Error::system(format!("mount {FIRMWARE} again")))?;
+    let path = kept.to_string_lossy();
+    Ok(fs_err::write("/sys/module/firmware_class/parameters/path", path.as_bytes())?)
+}
+
 /// Moves `/proc`, `/sys`, `/dev`, `/run` into the new root, with all that is mounted below them.
 ///
 /// # Errors
@@ -76,7 +94,7 @@ pub fn switch_root() -> Result<(), Error> {
     Ok(())
 }
 
-/// Removes all files of the initrd's own file system; they are in memory and nobody can reach them afterwards.
+/// Removes all files of the initrd's own file system but what is kept of it; they are in memory and nobody can reach them afterwards.
 fn free_initrd(root: &Path) {
     use std::os::unix::fs::MetadataExt;
     let Ok(device) = fs_err::metadata(root).map(|m| m.dev()) else { return };
@@ -91,7 +109,7 @@ fn remove_below(folder: &Path, device: u64) {
     for entry in fs_err::read_dir(folder).into_iter().flatten().flatten() {
         let path = entry.path();
         let Ok(metadata) = fs_err::symlink_metadata(&path) else { continue };
-        if metadata.dev() != device {
+        if metadata.dev() != device || path == Path::new(FIRMWARE) {
             continue;
         }
         // What cannot be removed only costs memory.

@@ -59,7 +59,6 @@ fn make() -> Option<Material> {
         init: &fs::read(&program).unwrap(),
         kernel: &kernel.read_modules().unwrap(),
         patterns: &["virtio_net".to_owned(), "e1000".to_owned()],
-        firmware: None,
         files: &initrd,
         compression: Zstd { level: 3, ..Zstd::default() },
     };
@@ -156,6 +155,7 @@ impl Material {
             name: "test".to_owned(),
             kernel: blob,
             initrd: vec![blob],
+            firmware: None,
             modules: None,
             base: layer("base", LayerFormat::Squashfs, &self.base),
             overlays: vec![

@@ -7,6 +7,7 @@ use axum::extract::{ConnectInfo, Query, State};
 use axum::http::{HeaderMap, HeaderValue, header};
 use axum::response::IntoResponse;
 use axum::routing::get;
+use overboot_bootset::Card;
 use overboot_dhcp::Mac;
 use overboot_netboot::ipxe::{self, Context};
 use overboot_netboot::{BootDecision, Client};
@@ -30,6 +31,8 @@ const MAX_INTERFACES: usize = 128;
 pub(crate) struct Interface {
     pub(crate) mac: Mac,
     pub(crate) ip: Option<IpAddr>,
+    /// Which PCI card it is; `None` where that is not told.
+    pub(crate) card: Option<Card>,
 }
 
 async fn profile(
@@ -69,7 +72,7 @@ async fn decide(
     if !admit::is_excluded(app, asking.mac) {
         admit::admit(app, interfaces, source).await?;
     }
-    let decision = admit::settled_decision(app, &client).await?;
+    let decision = admit::settled_decision(app, &client, interfaces).await?;
     match &decision {
         // It is to ask again, and has not got its script; the engine takes that event for the start of a boot.
         BootDecision::Wait { .. } => {}
@@ -86,7 +89,8 @@ async fn decide(
     Ok(decision)
 }
 
-/// The interfaces of a query: `macs` and `ips` in pairs, as RackHD's redirect script sends them; also `mac` and `ip`.
+/// The interfaces of a query: `macs` and `ips` in pairs, as RackHD's redirect script sends them, and with ours `nics`; also `mac`,
+/// `ip` and `nic`.
 fn interfaces(query: &[(String, String)]) -> ApiResult<Vec<Interface>> {
     let values = |plural: &'static str, singular: &'static str| {
         query
@@ -95,18 +99,33 @@ fn interfaces(query: &[(String, String)]) -> ApiResult<Vec<Interface>> {
             .map(|(_, value)| value.as_str())
     };
     let mut ips = values("ips", "ip");
+    let mut cards = values("nics", "nic");
     let mut interfaces: Vec<Interface> = Vec::new();
     for text in values("macs", "mac").take(MAX_INTERFACES) {
         let ip = ips.next().and_then(|text| text.parse().ok());
+        let card = cards.next().and_then(card);
         let mac: Mac = text
             .parse()
             .map_err(|_| ApiError::bad_request(format!("\"{text}\" is not a MAC address")))?;
         // Virtual interfaces without an address of their own identify nobody.
         if mac.is_unicast() && !interfaces.iter().any(|known| known.mac == mac) {
-            interfaces.push(Interface { mac, ip });
+            interfaces.push(Interface { mac, ip, card });
         }
     }
     Ok(interfaces)
+}
+
+/// The card of iPXE's `busid` in hexadecimal digits: a byte for the kind of bus, and vendor and device. Of what is not on PCI, or
+/// what iPXE has by way of a firmware that does not say, it is not known which driver Linux takes.
+fn card(text: &str) -> Option<Card> {
+    const PCI: u64 = 1;
+    let digits = text.len() == 10 && text.bytes().all(|byte| byte.is_ascii_hexdigit());
+    let busid = digits.then(|| u64::from_str_radix(text, 16).ok()).flatten()?;
+    let [.., vendor_high, vendor_low, device_high, device_low] = busid.to_be_bytes();
+    (busid >> 32 == PCI).then(|| Card {
+        vendor: u16::from_be_bytes([vendor_high, vendor_low]),
+        device: Some(u16::from_be_bytes([device_high, device_low])),
+    })
 }
 
 /// The interface over which the machine talks to us.
@@ -144,6 +163,18 @@ mod tests {
         assert_eq!(asking(&seen, "127.0.0.1".parse().unwrap()), Some(seen[1]));
         assert_eq!(asking(&seen[..1], "127.0.0.1".parse().unwrap()), Some(seen[0]));
         assert_eq!(asking(&[], "127.0.0.1".parse().unwrap()), None);
+    }
+
+    #[test]
+    fn what_card_an_interface_is_comes_with_it() {
+        let seen = read(
+            "macs=525400000001&ips=&nics=0114E4164C&macs=525400000002&ips=&nics=&macs=525400000003&ips=&nics=0000000000\
+             &macs=525400000004&ips=&nics=0a08091234&macs=525400000005&ips=&nics=01..&macs=525400000006&ips=&nics=+114e4164c",
+        );
+        let cards: Vec<_> = seen.iter().map(|one| one.card.map(|card| card.to_string())).collect();
+        assert_eq!(cards, [Some("14e4:164c".to_owned()), None, None, None, None, None]);
+        // RackHD's own redirect script tells none.
+        assert_eq!(read("macs=525400000001&ips=192.0.2.7")[0].card, None);
     }
 
     #[test]

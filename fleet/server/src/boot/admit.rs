@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
+use overboot_bootset::Card;
 use overboot_dhcp::Mac;
 use overboot_netboot::{BootDecision, BootPlan, Client, Exit, Machine, View, Work, decide};
 use overboot_state::Node;
@@ -98,10 +99,16 @@ async fn running_for(app: &App, node: &Node) -> ApiResult<bool> {
 }
 
 /// What a client gets, once what has just been started has had the time to say what it wants.
-pub(crate) async fn settled_decision(app: &App, client: &Client) -> ApiResult<BootDecision> {
+pub(crate) async fn settled_decision(
+    app: &App,
+    client: &Client,
+    interfaces: &[Interface],
+) -> ApiResult<BootDecision> {
+    let cards: Vec<_> = interfaces.iter().map(|interface| interface.card).collect();
     let deadline = Instant::now() + SETTLE;
     loop {
-        let decision = decide(&app.site, client, &view(app, client.mac).await?);
+        let booting = Booting { mac: client.mac, cards: &cards };
+        let decision = decide(&app.site, client, &view(app, booting).await?);
         let settled = !matches!(decision, BootDecision::Wait { .. });
         if settled || app.stop.is_cancelled() || Instant::now() >= deadline {
             return Ok(decision);
@@ -115,8 +122,18 @@ pub(crate) fn unknown() -> View {
     View { machine: Machine::New, work: Work::None, exit: Exit::default(), loader: None }
 }
 
+/// A machine that boots.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Booting<'a> {
+    /// The interface that asks.
+    pub(crate) mac: Mac,
+    /// Its network cards; `None` where it is not known what one is.
+    pub(crate) cards: &'a [Option<Card>],
+}
+
 /// What the fleet knows about a machine at this moment.
-pub(crate) async fn view(app: &App, mac: Mac) -> ApiResult<View> {
+pub(crate) async fn view(app: &App, booting: Booting<'_>) -> ApiResult<View> {
+    let mac = booting.mac;
     let mut view = unknown();
     if is_excluded(app, mac) {
         let reason = "the configuration excludes it".to_owned();
@@ -130,26 +147,31 @@ pub(crate) async fn view(app: &App, mac: Mac) -> ApiResult<View> {
         true => Machine::Discovered,
         false => Machine::Undiscovered,
     };
-    view.work = work(app, &node, mac).await?;
+    view.work = work(app, &node, booting).await?;
     Ok(view)
 }
 
-async fn work(app: &App, node: &Node, mac: Mac) -> ApiResult<Work> {
+async fn work(app: &App, node: &Node, booting: Booting<'_>) -> ApiResult<Work> {
     if let Some(request) = app.engine.boot_request(&node.id).await? {
-        return boot(app, &request.options, mac, request.workflow).await;
+        return boot(app, &request.options, booting, request.workflow).await;
     }
     if let Some(active) = app.state.active_workflow(&node.id).await? {
         return Ok(Work::Busy { workflow: active.injectable_name });
     }
     match &node.boot_settings {
         Some(settings) => {
-            boot(app, &settings.options, mac, "the node's boot settings".into()).await
+            boot(app, &settings.options, booting, "the node's boot settings".into()).await
         }
         None => Ok(Work::None),
     }
 }
 
-async fn boot(app: &App, options: &Map<String, Value>, mac: Mac, by: String) -> ApiResult<Work> {
+async fn boot(
+    app: &App,
+    options: &Map<String, Value>,
+    Booting { mac, cards }: Booting<'_>,
+    by: String,
+) -> ApiResult<Work> {
     let api = app.address.api();
     let syslog = app.address.syslog.map(|address| address.to_string());
     let place = Place {
@@ -158,6 +180,7 @@ async fn boot(app: &App, options: &Map<String, Value>, mac: Mac, by: String) -> 
         syslog: syslog.as_deref(),
         mirrors: &app.mirrors,
         mac,
+        cards,
     };
     let sets = app.images.sets().await?;
     let exists = |name: &str| sets.iter().any(|set| set == name);
@@ -200,6 +223,7 @@ mod tests {
         let interface = |last, ip: Option<&str>| Interface {
             mac: Mac::new([0x52, 0x54, 0, 0, 0, last]),
             ip: ip.map(|ip| ip.parse().unwrap()),
+            card: None,
         };
         let two =
             [interface(1, Some("192.0.2.1")), interface(2, Some("192.0.2.2")), interface(3, None)];

@@ -11,7 +11,7 @@ use overboot_wire::Stage;
 use tokio::sync::mpsc::{Receiver, Sender, channel};
 
 use crate::app::App;
-use crate::boot::admit;
+use crate::boot::admit::{self, Booting};
 use crate::http::error::ApiResult;
 
 /// Events that may wait to be written. More come only from somebody who floods us, and are dropped.
@@ -38,8 +38,10 @@ impl Decider for FleetDecider {
         client: &'a Client,
     ) -> Pin<Box<dyn Future<Output = BootDecision> + Send + 'a>> {
         Box::pin(async move {
+            // Its cards the script's request tells, and nothing that is asked before needs them.
+            let booting = Booting { mac: client.mac, cards: &[] };
             let view = match client.boots() {
-                true => admit::view(&self.app, client.mac).await,
+                true => admit::view(&self.app, booting).await,
                 false => Ok(admit::unknown()),
             };
             match view {

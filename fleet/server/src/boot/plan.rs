@@ -1,6 +1,6 @@
 //! From what a workflow wants booted to kernel, initrds and command line. Pure.
 
-use overboot_bootset::BootSet;
+use overboot_bootset::{BootSet, Card, Firmware};
 use overboot_dhcp::Mac;
 use overboot_digest::Digest;
 use overboot_netboot::BootPlan;
@@ -30,6 +30,8 @@ pub(crate) struct Place<'a> {
     pub(crate) mirrors: &'a [String],
     /// The interface it boots from.
     pub(crate) mac: Mac,
+    /// Its network cards; `None` where it is not known what one is.
+    pub(crate) cards: &'a [Option<Card>],
 }
 
 /// Why there is no plan.
@@ -83,10 +85,12 @@ pub(crate) fn of_set(
         others: words(&format!("{PANIC} {}", set.cmdline), options),
         ..common(place)
     };
+    let firmware = set.firmware.iter().filter(|firmware| firmware.is_needed(place.cards));
+    let initrds = set.initrd.iter().copied().chain(firmware.map(Firmware::blob));
     Ok(BootPlan {
         name: set.name.clone(),
         kernel: blob(set.kernel.digest.hex()),
-        initrds: set.initrd.iter().map(|initrd| blob(initrd.digest.hex())).collect(),
+        initrds: initrds.map(|part| blob(part.digest.hex())).collect(),
         cmdline: cmdline.format()?,
     })
 }
@@ -174,6 +178,7 @@ mod tests {
         syslog: Some("192.0.2.1"),
         mirrors: &[],
         mac: Mac::new([0x52, 0x54, 0, 0, 0, 1]),
+        cards: &[],
     };
 
     fn options(value: Value) -> Map<String, Value> {
@@ -187,6 +192,7 @@ mod tests {
             name: "discovery".to_owned(),
             kernel: Blob { digest, size: 1 },
             initrd: vec![Blob { digest, size: 1 }],
+            firmware: None,
             modules: None,
             base: Layer {
                 name: "base".to_owned(),
@@ -218,6 +224,28 @@ mod tests {
                  panic=10 panic=60 console=tty0 console=ttyS1,115200n8 acpi=off quiet"
             )
         );
+    }
+
+    #[test]
+    fn firmware_comes_along_where_a_card_needs_it_or_may() {
+        let digest = Digest::of(b"firmware");
+        let cards = vec!["14e4:164c".parse().unwrap(), "4040:*".parse().unwrap()];
+        let set = BootSet { firmware: Some(Firmware { digest, size: 1, cards }), ..set("") };
+        let initrds = |cards: &[&str]| {
+            let cards: Vec<_> = cards.iter().map(|card| card.parse().ok()).collect();
+            let place = Place { cards: &cards, ..PLACE };
+            of_set(&set, &Digest::of(b"m"), &options(json!({})), &place).unwrap().initrds
+        };
+        let firmware = format!("http://192.0.2.1:9090/boot/blobs/sha256/{}", digest.hex());
+        for needing in
+            [&["14e4:164c"][..], &["1af4:1000", "14e4:164c"], &["4040:0001"], &["?"], &[]]
+        {
+            assert_eq!(initrds(needing).len(), 2, "{needing:?}");
+            assert_eq!(initrds(needing)[1], firmware, "{needing:?}");
+        }
+        for without in [&["1af4:1000"][..], &["14e4:164d", "8086:100e"]] {
+            assert_eq!(initrds(without).len(), 1, "{without:?}");
+        }
     }
 
     #[test]

@@ -131,6 +131,7 @@ fn publish(dir: &Path) {
         name: "discovery".to_owned(),
         kernel: Blob { digest: blob.digest, size: blob.size },
         initrd: vec![Blob { digest: blob.digest, size: blob.size }],
+        firmware: None,
         modules: None,
         base: Layer {
             name: "base".to_owned(),

@@ -41,7 +41,11 @@ fn requests(recipe: &Recipe) -> BTreeMap<String, Asked<'_>> {
         let wanted = Packages { names, ..Packages::default() };
         (ansible::PYTHON.to_owned(), (None, None, (vec![wanted], Vec::new())))
     });
-    bases.chain(overlays).chain(python).collect()
+    let firmware = recipe.firmware.iter().map(|(name, firmware)| {
+        let wanted = Packages { names: firmware.packages.clone(), ..Packages::default() };
+        (format!("firmware/{name}"), (None, None, (vec![wanted], Vec::new())))
+    });
+    bases.chain(overlays).chain(python).chain(firmware).collect()
 }
 
 /// What the recipe asks for in each image, and the kernel's package.

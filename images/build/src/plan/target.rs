@@ -14,6 +14,8 @@ pub enum Target {
     Modules(String),
     /// An initrd: `initrd/NAME`.
     Initrd(String),
+    /// Firmware that network cards need first, an initrd's second part: `firmware/NAME`.
+    Firmware(String),
     /// A base filesystem: `base/NAME`.
     Base(String),
     /// An overlay: `overlay/NAME`.
@@ -27,9 +29,12 @@ impl Target {
     pub(crate) fn packages(&self) -> String {
         match self {
             Self::Modules(_) | Self::Initrd(_) => Self::Kernel.to_string(),
-            Self::Kernel | Self::Ipxe | Self::Base(_) | Self::Overlay(_) | Self::Set(_) => {
-                self.to_string()
-            }
+            Self::Kernel
+            | Self::Ipxe
+            | Self::Firmware(_)
+            | Self::Base(_)
+            | Self::Overlay(_)
+            | Self::Set(_) => self.to_string(),
         }
     }
 }
@@ -41,6 +46,7 @@ impl fmt::Display for Target {
             Self::Ipxe => f.write_str("ipxe"),
             Self::Modules(name) => write!(f, "modules/{name}"),
             Self::Initrd(name) => write!(f, "initrd/{name}"),
+            Self::Firmware(name) => write!(f, "firmware/{name}"),
             Self::Base(name) => write!(f, "base/{name}"),
             Self::Overlay(name) => write!(f, "overlay/{name}"),
             Self::Set(name) => write!(f, "set/{name}"),
@@ -58,11 +64,12 @@ impl FromStr for Target {
             None if text == "ipxe" => Ok(Self::Ipxe),
             Some(("modules", rest)) => Ok(Self::Modules(name(rest))),
             Some(("initrd", rest)) => Ok(Self::Initrd(name(rest))),
+            Some(("firmware", rest)) => Ok(Self::Firmware(name(rest))),
             Some(("base", rest)) => Ok(Self::Base(name(rest))),
             Some(("overlay", rest)) => Ok(Self::Overlay(name(rest))),
             Some(("set", rest)) => Ok(Self::Set(name(rest))),
             _ => Err(format!(
-                "\"{text}\" is not a target; write kernel, ipxe, modules/NAME, initrd/NAME, base/NAME, overlay/NAME or set/NAME"
+                "\"{text}\" is not a target; write kernel, ipxe, modules/NAME, initrd/NAME, firmware/NAME, base/NAME, overlay/NAME or set/NAME"
             )),
         }
     }

@@ -47,6 +47,9 @@ pub(crate) fn of(
         Target::Modules(_) | Target::Initrd(_) => {
             of_package(context, "kernel", listing(context, layers)?)?
         }
+        Target::Firmware(_) => {
+            of_package(context, &step.target.to_string(), listing(context, layers)?)?
+        }
         Target::Ipxe => {
             let named = layers.iter().filter_map(|layer| {
                 let name = layer.annotations.get(TITLE)?;

@@ -86,7 +86,6 @@ pub(crate) fn initrd(context: &Context<'_>, step: &Step, name: &str) -> Result<u
         init: context.node,
         kernel: &kernel,
         patterns: &patterns,
-        firmware: None,
         files: &keys,
         compression: packing::Zstd {
             threads: context.project.options().threads,
@@ -235,7 +234,7 @@ fn united(
     Ok(files)
 }
 
-fn open(context: &Context<'_>, target: &Target) -> Result<Arc<KernelModules>, Error> {
+pub(super) fn open(context: &Context<'_>, target: &Target) -> Result<Arc<KernelModules>, Error> {
     context.log(target)("reading the kernel's modules");
     let place = context.recipe.kernel.package.place;
     let placed = |error: overboot_pack::Error| Error::from(error).placed(context.recipe, place);
@@ -257,7 +256,7 @@ fn made(context: &Context<'_>) -> Made {
 
 /// What is said of `patterns` that matched nothing. One may well do so in one kernel and match something in the next; it is no
 /// error, and no secret. When of those that take something none does, it is one.
-fn unmatched(
+pub(super) fn unmatched(
     context: &Context<'_>,
     target: &Target,
     kernel: &KernelModules,

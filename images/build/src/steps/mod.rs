@@ -1,6 +1,6 @@
 //! How each kind of target is made.
 //!
-//! - [`kernel`]: kernel, modules, initrd, boot loaders: from a package's files alone.
+//! - [`kernel`]: kernel, modules, initrd, boot loaders: from a package's files alone; [`firmware`]: what cards need besides.
 //! - [`tree`]: the root trees that images are packed from; [`whole`]: whether one is all there.
 //! - [`provision`]: the recipe's steps on them; [`ansible`]: roles and playbooks.
 //! - [`image`]: a tree into a base or an overlay.
@@ -11,6 +11,7 @@
 mod ansible;
 mod artifact;
 mod contents;
+mod firmware;
 mod image;
 mod kernel;
 mod needs;
@@ -38,6 +39,7 @@ pub(crate) fn run(context: &Context<'_>, step: &Step) -> Result<u64, Error> {
         Target::Ipxe => kernel::loaders(context, step),
         Target::Modules(name) => kernel::modules(context, step, name),
         Target::Initrd(name) => kernel::initrd(context, step, name),
+        Target::Firmware(name) => firmware::firmware(context, step, name),
         Target::Base(name) => image::base(context, step, name),
         Target::Overlay(name) => image::overlay(context, step, name),
         Target::Set(name) => set::set(context, step, name),
@@ -48,6 +50,7 @@ pub(crate) fn run(context: &Context<'_>, step: &Step) -> Result<u64, Error> {
 pub(crate) fn reads(context: &Context<'_>, target: &Target) -> Vec<String> {
     match target {
         Target::Kernel | Target::Modules(_) | Target::Initrd(_) => vec!["kernel".to_owned()],
+        Target::Firmware(_) => vec!["kernel".to_owned(), target.to_string()],
         Target::Ipxe => vec![LOADERS.to_owned()],
         Target::Base(_) | Target::Overlay(_) => {
             let carried_out = provisions(context, target);

@@ -7,6 +7,7 @@ use overboot_pack::overlay::read_changes;
 use overboot_store::{Artifact, Layer, layout};
 
 use super::artifact::{Made, media_type, publish_layers};
+use super::firmware;
 use super::tree::gone;
 use crate::error::Error;
 use crate::execute::Context;
@@ -22,13 +23,16 @@ pub(crate) fn set(context: &Context<'_>, step: &Step, name: &str) -> Result<u64,
     };
     let Some(parts) = recipe.sets.get(name) else { return Err(gone(&step.target)) };
     let initrd_target = Target::Initrd(parts.initrd.clone().unwrap_or_default());
+    let firmware_target = parts.firmware.clone().map(Target::Firmware);
     let modules = parts.modules.iter().cloned().map(Target::Modules);
     let overlays = parts.overlays.iter().map(|name| Target::Overlay(name.value.clone()));
     let base = Target::Base(parts.base.clone());
-    let named = [Target::Kernel, initrd_target.clone()].into_iter().chain(modules);
-    let named = named.chain([base]).chain(overlays);
+    let named = [Target::Kernel, initrd_target.clone()].into_iter().chain(firmware_target.clone());
+    let named = named.chain(modules).chain([base]).chain(overlays);
     let kernel = blob(&find(context, &Target::Kernel)?);
     let initrd = find(context, &initrd_target)?;
+    let firmware = firmware_target.as_ref();
+    let firmware = firmware.map(|target| firmware::part(&find(context, target)?)).transpose()?;
     let modules = parts.modules.clone();
     let modules = modules.map(|name| layer(context, Target::Modules(name))).transpose()?;
     let base = layer(context, Target::Base(parts.base.clone()))?;
@@ -68,13 +72,15 @@ pub(crate) fn set(context: &Context<'_>, step: &Step, name: &str) -> Result<u64,
         name: name.to_owned(),
         kernel,
         initrd: vec![blob(&initrd)],
+        firmware,
         modules,
         base,
         overlays,
         cmdline: recipe.kernel.cmdline.clone(),
         ram_min: 0,
     };
-    // The initrd stands in memory unpacked beside the layers until the root has been switched.
+    // The initrd stands in memory unpacked beside the layers until the root has been switched. Firmware is not reckoned: for the few
+    // machines that get it, it has to do with the room.
     let unpacked = super::artifact::record(context.store, &initrd_target)?;
     set.ram_min = set.layer_bytes() + unpacked.map_or(0, |record| record.unpacked) + ROOM;
     let bytes = set.to_bytes()?;

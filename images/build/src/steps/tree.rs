@@ -172,6 +172,8 @@ pub(crate) fn sweep(context: &Context<'_>) -> Result<(), Error> {
     let folder = context.project.trees();
     let images = ["kernel", LOADERS, PYTHON];
     let mut needed = images.map(|image| files_name(context, image)).to_vec();
+    let firmware = context.recipe.firmware.keys().cloned().map(Target::Firmware);
+    needed.extend(firmware.map(|target| files_name(context, &target.packages())));
     let bases = context.recipe.bases.keys();
     needed.extend(bases.map(|name| base_name(context.recipe, context.lock, context.given, name)));
     let overlays = context.recipe.overlays.keys();
@@ -203,7 +205,7 @@ pub(crate) fn files_name(context: &Context<'_>, image: &str) -> String {
     let packages = packages.iter().map(|package| package.sha256.hex());
     // How they are unpacked, and made a Python, is in them too.
     let key = Digest::of([MAKER.to_owned()].into_iter().chain(packages).collect::<String>());
-    format!("{image}-{}", key.short())
+    format!("{}-{}", image.replace('/', "-"), key.short())
 }
 
 /// The name of the tree of an overlay whose packages are installed, the steps that lead to it, and those after; nothing where there

@@ -258,7 +258,6 @@ fn the_initrd_is_small_and_the_tools_unpack_it() {
         init: b"#!static\n",
         kernel: &kernel,
         patterns: &patterns,
-        firmware: None,
         files: &files,
         compression: Zstd::default(),
     };

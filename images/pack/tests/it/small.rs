@@ -6,6 +6,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use overboot_pack::blocks::BlockDirectory;
+use overboot_pack::firmware::{self, FirmwareSpec};
 use overboot_pack::image::{Compression, Options};
 use overboot_pack::initrd::{self, Initrd, InitrdFile, InitrdSpec, Zstd};
 use overboot_pack::modules::{self, LayerSpec};
@@ -110,6 +111,35 @@ fn firmware_comes_with_its_links_and_stays_inside() {
     assert_eq!(layer.missing_firmware, ["acme/gone.fw", "acme/many-*.bin"]);
 }
 
+#[test]
+fn firmware_is_an_image_and_names_the_cards_that_need_it() {
+    let (_root, kernel) = kernel();
+    let tree = tempfile::tempdir().unwrap();
+    let folder = tree.path().join("usr/lib/firmware/acme");
+    fs_err::create_dir_all(&folder).unwrap();
+    fs_err::write(folder.join("other.fw"), "of no driver").unwrap();
+    let pack = |patterns: &[&str]| {
+        let compression = Zstd { level: 1, threads: 2.try_into().unwrap(), cache: None };
+        let patterns = owned(patterns);
+        let spec =
+            FirmwareSpec { kernel: &kernel, patterns: &patterns, root: tree.path(), compression };
+        let mut image = Vec::new();
+        let made = firmware::pack(&spec, &mut image).unwrap();
+        (zstd::decode_all(&image[..]).unwrap(), made)
+    };
+    let nothing = pack(&["acme", "old", "nowhere"]).1;
+    assert_eq!((nothing.cards, nothing.lacking), (Vec::<String>::new(), owned(&["acme"])));
+    assert_eq!(nothing.unmatched, ["nowhere"]);
+    fs_err::write(folder.join("nic.fw"), "what the card runs").unwrap();
+    let (archive, made) = pack(&["kernel/drivers/net/ethernet/**"]);
+    assert_eq!((made.cards, made.lacking.len()), (owned(&["aced:*"]), 0));
+    let has = |words: &[u8]| archive.windows(words.len()).any(|window| window == words);
+    assert!(has(b"usr/lib/firmware/acme/nic.fw\0") && has(b"what the card runs"));
+    assert!(!has(b"other.fw") && !has(b"acme.ko"));
+    // Nothing else needs any.
+    assert_eq!(pack(&["old"]).1.cards, Vec::<String>::new());
+}
+
 fn pack(
     kernel: &KernelModules,
     files: &[InitrdFile],
@@ -125,7 +155,6 @@ fn pack(
         init: &init,
         kernel,
         patterns: &patterns,
-        firmware: None,
         files,
         compression: Zstd { level: 1, threads: threads.try_into().unwrap(), cache },
     };

@@ -10,12 +10,13 @@ use crate::manifest::{self, Manifest, Vars};
 use crate::near::near;
 use crate::place::Placed;
 use crate::provisioner::Provisioner;
-use crate::recipe::{Base, Compression, Initrd, Modules, Overlay, Set, Slot, Variant};
+use crate::recipe::{Base, Compression, Firmware, Initrd, Modules, Overlay, Set, Slot, Variant};
 
 /// All images of a recipe.
 pub(super) struct Images {
     pub(super) modules: BTreeMap<String, Modules>,
     pub(super) initrds: BTreeMap<String, Initrd>,
+    pub(super) firmware: BTreeMap<String, Firmware>,
     pub(super) bases: BTreeMap<String, Base>,
     pub(super) overlays: BTreeMap<String, Overlay>,
     pub(super) sets: BTreeMap<String, Set>,
@@ -43,6 +44,21 @@ impl Check<'_> {
             let modules = self.patterns(&line.iter().map(|one| &one.modules).collect::<Vec<_>>());
             initrds.insert(self.name("an initrd", name).value, Initrd { modules });
         }
+        let mut firmware = BTreeMap::new();
+        for name in manifest.firmware.keys() {
+            let line = self.line(name, &manifest.firmware, "firmware", |one| one.extends.as_ref());
+            let packages = line.iter().flat_map(|one| &one.packages);
+            let packages: Vec<_> = packages.map(|one| self.package(one)).collect();
+            let modules = self.patterns(&line.iter().map(|one| &one.modules).collect::<Vec<_>>());
+            if packages.is_empty() || modules.is_empty() {
+                self.wrong(
+                    name.span(),
+                    format!("firmware \"{}\" names no packages, or no modules", name.as_ref()),
+                    "write packages = [\"firmware-bnx2\"], which have it, and modules = [\"bnx2\"], which ask for it",
+                );
+            }
+            firmware.insert(self.name("firmware", name).value, Firmware { packages, modules });
+        }
         let mut bases = BTreeMap::new();
         for name in manifest.base.keys() {
             let line = self.line(name, &manifest.base, "base", |one| one.extends.as_ref());
@@ -60,10 +76,12 @@ impl Check<'_> {
             overlays.insert(self.name("an overlay", name).value, overlay);
         }
         let initrd = self.one_for_boot_sets("initrd", manifest.initrd.keys());
+        let for_cards = self.one_for_boot_sets("firmware", manifest.firmware.keys());
         let layer = self.one_for_boot_sets("modules", manifest.modules.keys());
         let mut sets = BTreeMap::new();
         let set = |base: &str, overlays: Vec<Placed<String>>| Set {
             initrd: initrd.clone(),
+            firmware: for_cards.clone(),
             modules: layer.clone(),
             base: base.to_owned(),
             overlays,
@@ -86,7 +104,7 @@ impl Check<'_> {
             let (base, on_top) = self.stack(name, given, &bases, &overlays);
             sets.insert(self.name("a boot set", name).value, set(&base, on_top));
         }
-        Images { modules, initrds, bases, overlays, sets }
+        Images { modules, initrds, firmware, bases, overlays, sets }
     }
 
     /// An image's line of descent, the oldest first and itself last.

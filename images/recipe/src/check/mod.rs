@@ -88,6 +88,7 @@ impl Check<'_> {
             kernel: self.kernel(manifest.kernel.as_ref(), &archive),
             modules: images.modules,
             initrds: images.initrds,
+            firmware: images.firmware,
             bases: images.bases,
             overlays: images.overlays,
             sets: images.sets,

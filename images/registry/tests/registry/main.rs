@@ -68,6 +68,7 @@ impl Shelf {
             name: name.to_owned(),
             kernel: Blob { digest: kernel.digest, size: kernel.size },
             initrd: vec![Blob { digest: initrd.digest, size: initrd.size }],
+            firmware: None,
             modules: Some(layer("default", &modules)),
             base: layer("base", base),
             overlays: vec![layer(name, &overlay)],
