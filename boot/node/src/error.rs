@@ -38,6 +38,15 @@ pub enum Error {
         /// How long was waited.
         seconds: u64,
     },
+    /// An interface's driver refuses.
+    #[error("cannot switch {interface} on")]
+    NotOn {
+        /// Its name and address.
+        interface: String,
+        /// The driver's answer.
+        #[source]
+        source: io::Error,
+    },
     /// No interface has a cable with something at its end.
     #[error("no link: {interfaces} have no carrier after {seconds} s")]
     NoCarrier {
@@ -202,7 +211,10 @@ impl Error {
                 "check that a DHCP server has free addresses for this network".to_owned()
             }
             Self::NoInterface { .. } => {
-                "add the driver to the recipe's [initrd] modules".to_owned()
+                "add the driver to the recipe's [initrd] modules, and what its card is given first to [firmware]".to_owned()
+            }
+            Self::NotOn { source, .. } if source.kind() == io::ErrorKind::NotFound => {
+                "add what the card is given first to the recipe's [firmware]: the driver, and the package that has it".to_owned()
             }
             Self::Chunk(_) => {
                 "check the copy of the blob on the server: `overboot verify`".to_owned()

@@ -59,9 +59,7 @@ pub fn bring_up(
         progress.say(&crate::error::chain(&error));
     }
     let links = candidates(cmdline, patience, progress, reload)?;
-    for link in &links {
-        netlink.up(link.index, None)?;
-    }
+    let links = switch_on(&mut netlink, links, progress)?;
     let network = match &cmdline.ip {
         Some(Ip::Static(ip)) => fixed(ip, &links, patience, progress)?,
         Some(Ip::Dhcp { .. }) | None => lease(&links, patience, progress)?,
@@ -87,6 +85,32 @@ pub fn configure(netlink: &mut Netlink, network: &Network) -> Result<(), Error> 
         netlink.add_route(network.index, *destination, *prefix, gateway)?;
     }
     Ok(())
+}
+
+/// Those of `links` that can be switched on; that one card lacks its firmware is no matter while there is another one.
+fn switch_on(
+    netlink: &mut Netlink,
+    links: Vec<Link>,
+    progress: &Progress<'_>,
+) -> Result<Vec<Link>, Error> {
+    let mut on = Vec::new();
+    let mut failed = None;
+    for link in links {
+        match netlink.up(link.index, None) {
+            Ok(()) => on.push(link),
+            Err(Error::System { source, .. }) => {
+                let interface = link::names(std::slice::from_ref(&link));
+                let error = Error::NotOn { interface, source };
+                progress.say(&crate::error::chain(&error));
+                failed = Some(error);
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    match failed {
+        Some(error) if on.is_empty() => Err(error),
+        _ => Ok(on),
+    }
 }
 
 fn loopback(netlink: &mut Netlink) -> Result<(), Error> {
