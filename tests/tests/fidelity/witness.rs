@@ -32,6 +32,11 @@ impl<'a> Witness<'a> {
             writeln!(inputs, "{}", said.lines().next().unwrap()).unwrap();
         }
         writeln!(inputs, "{}", options(set).join(" ")).unwrap();
+        // In which order a folder is read is the file system's matter (ext4 has a secret of its own for it), and insserv and
+        // install-info write it down.
+        let of_file_system =
+            run(Command::new("stat").args(["-f", "-c", "%T %i"]).arg(images::cache()));
+        writeln!(inputs, "{}", of_file_system.trim()).unwrap();
         for source in [include_str!("listing.rs"), include_str!("witness.rs")] {
             writeln!(inputs, "{}", Digest::of(source)).unwrap();
         }

@@ -29,6 +29,8 @@ impl<'b> Contender<'b> {
 pub(crate) enum Goal {
     /// So many times as fast as a peer, at least.
     Faster { ours: usize, peer: usize, times: f64 },
+    /// What is marked on ours is there so many times sooner than a peer ends, at least: ours goes on to what the peer does not do.
+    Sooner { ours: usize, peer: usize, times: f64 },
     /// Within so many seconds.
     Seconds { ours: usize, at_most: f64 },
     /// At most so many bytes of memory at once.
@@ -134,6 +136,13 @@ impl Goal {
                 let goal = format!("at least {times} times as fast as {}", peer.name);
                 let text = format!("{}: {goal}: {ratio:.1} times", ours.name);
                 (text, ratio >= *times)
+            }
+            Self::Sooner { ours, peer, times } => {
+                let (ours, peer) = (of(*ours)?, of(*peer)?);
+                let (what, seconds) = ours.mark.context("nothing is marked")?;
+                let ratio = peer.seconds[0] / seconds;
+                let goal = format!("{what} at least {times} times as fast as by {}", peer.name);
+                (format!("{}: {goal}: {ratio:.1} times", ours.name), ratio >= *times)
             }
             Self::Seconds { ours, at_most } => {
                 let ours = of(*ours)?;
@@ -266,6 +275,9 @@ mod tests {
         let faster = |times| Goal::Faster { ours: 0, peer: 1, times }.judge(&all).unwrap();
         assert_eq!(faster(5.0).text, "ours: at least 5 times as fast as peer: 5.0 times");
         assert!(faster(5.0).met && !faster(5.1).met);
+        let sooner = Goal::Sooner { ours: 0, peer: 1, times: 10.0 }.judge(&all).unwrap();
+        assert_eq!(sooner.text, "ours: half at least 10 times as fast as by peer: 10.0 times");
+        assert!(sooner.met);
         let share = |share| Goal::LessMemory { ours: 0, peer: 1, share }.judge(&all).unwrap().met;
         assert!(share(0.25) && !share(0.24));
         assert!(Goal::Seconds { ours: 0, at_most: 2.0 }.judge(&all).unwrap().met);
