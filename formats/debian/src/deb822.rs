@@ -116,7 +116,12 @@ impl<'a> Stanzas<'a> {
         if self.rest.is_empty() {
             return None;
         }
-        let (line, rest) = self.rest.split_once('\n').unwrap_or((self.rest, ""));
+        // Lists have two million lines, and the standard library looks for their ends more slowly.
+        let end = memchr::memchr(b'\n', self.rest.as_bytes());
+        let (line, rest) = match end {
+            Some(end) => (&self.rest[..end], &self.rest[end + 1..]),
+            None => (self.rest, ""),
+        };
         self.rest = rest;
         self.line += 1;
         Some(line)
