@@ -1,6 +1,6 @@
 //! The `ar` container as `.deb` files use it (`deb(5)`, `ar(5)`): common headers, plain short names.
 
-use std::io::{self, Seek, SeekFrom, Write};
+use std::io::{self, Read, Seek, SeekFrom, Write};
 
 /// The eight bytes that every archive starts with.
 pub const MAGIC: &[u8; 8] = b"!<arch>\n";
@@ -64,17 +64,7 @@ impl<'a> Members<'a> {
         let malformed = || Error::Header { offset };
         let rest = self.bytes.get(offset..).ok_or_else(malformed)?;
         let (header, content) = rest.split_at_checked(HEADER).ok_or_else(malformed)?;
-        if &header[58..60] != b"`\n" {
-            return Err(malformed());
-        }
-        let text = |field: &'a [u8]| std::str::from_utf8(field).map_err(|_| malformed());
-        let name = text(&header[..16])?.trim_end_matches(' ');
-        let name = name.strip_suffix('/').unwrap_or(name);
-        let size = text(&header[48..58])?.trim_end_matches(' ');
-        if !size.bytes().all(|b| b.is_ascii_digit()) {
-            return Err(malformed());
-        }
-        let want: u64 = size.parse().map_err(|_| malformed())?;
+        let (name, want) = read_header(header).ok_or_else(malformed)?;
         let bytes = usize::try_from(want).ok().and_then(|size| content.get(..size));
         let Some(bytes) = bytes else {
             return Err(Error::Truncated { name: name.to_owned(), want, left: content.len() });
@@ -100,10 +90,46 @@ impl<'a> Iterator for Members<'a> {
     }
 }
 
+/// Name and length of the member that a header of [`HEADER`] bytes is of.
+fn read_header(header: &[u8]) -> Option<(&str, u64)> {
+    let text = |from: usize, to: usize| std::str::from_utf8(header.get(from..to)?).ok();
+    if text(58, 60)? != "`\n" {
+        return None;
+    }
+    let name = text(0, 16)?.trim_end_matches(' ');
+    let name = name.strip_suffix('/').unwrap_or(name);
+    let size = text(48, 58)?.trim_end_matches(' ');
+    let digits = size.bytes().all(|b| b.is_ascii_digit());
+    digits.then(|| size.parse().ok()).flatten().map(|size| (name, size))
+}
+
+/// The name of the first member for which `is` holds, of an archive of which only the headers before it are read.
+///
+/// # Errors
+/// `from` cannot be read, or it is no archive, or has no such member.
+pub fn find(from: &mut (impl Read + Seek), is: impl Fn(&str) -> bool) -> io::Result<String> {
+    let no_archive = || io::Error::from(io::ErrorKind::InvalidData);
+    let mut magic = [0; MAGIC.len()];
+    from.read_exact(&mut magic)?;
+    if magic != *MAGIC {
+        return Err(no_archive());
+    }
+    let mut header = [0; HEADER];
+    loop {
+        from.read_exact(&mut header)?;
+        let (name, size) = read_header(&header).ok_or_else(no_archive)?;
+        if is(name) {
+            return Ok(name.to_owned());
+        }
+        let size = i64::try_from(size).map_err(|_| no_archive())?;
+        from.seek_relative(size + size % 2)?;
+    }
+}
+
 /// Appends a member to an archive, which has its magic already; `write` writes the content.
 ///
 /// # Errors
-/// `to` cannot be written.
+/// `to` cannot be written; the name is longer than 16 bytes, or the content than ten digits say.
 pub fn append<W: Write + Seek>(
     to: &mut W,
     name: &str,
@@ -111,13 +137,16 @@ pub fn append<W: Write + Seek>(
 ) -> io::Result<()> {
     let header = to.stream_position()?;
     // Time, owner and mode say nothing in a package.
-    let head = |size: u64| format!("{name:<16}0           0     0     100644  {size:<10}`\n");
-    to.write_all(head(0).as_bytes())?;
+    let head = |size: u64| {
+        let head = format!("{name:<16}0           0     0     100644  {size:<10}`\n");
+        if head.len() == HEADER { Ok(head) } else { Err(io::ErrorKind::InvalidInput) }
+    };
+    to.write_all(head(0)?.as_bytes())?;
     let begin = to.stream_position()?;
     write(to)?;
     let end = to.stream_position()?;
     to.seek(SeekFrom::Start(header))?;
-    to.write_all(head(end - begin).as_bytes())?;
+    to.write_all(head(end - begin)?.as_bytes())?;
     to.seek(SeekFrom::Start(end))?;
     if (end - begin) % 2 == 1 {
         to.write_all(b"\n")?;

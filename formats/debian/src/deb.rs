@@ -12,6 +12,8 @@ use crate::ar;
 
 mod light;
 
+pub use light::is_heavy;
+
 /// What the name of the member with a package's files begins with.
 pub const DATA: &str = "data.tar";
 /// The most that all control files of a package may hold together, in bytes.

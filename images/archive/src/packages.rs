@@ -224,9 +224,11 @@ impl PackageStore {
     fn lighten(&self, wanted: &Wanted) {
         if self.light {
             let light = self.light_path(&wanted.sha256);
+            let made = light::make(&self.path(&wanted.sha256), &wanted.sha256, &light);
             // A damaged one must not be read.
-            let _ = fs_err::remove_file(&light);
-            let _ = light::make(&self.path(&wanted.sha256), &wanted.sha256, &light);
+            if made.is_err() && !light::is_whole(&light) {
+                let _ = fs_err::remove_file(&light);
+            }
         }
     }
 

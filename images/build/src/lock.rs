@@ -512,9 +512,10 @@ impl<'u> Chosen<'u> {
             let mut known = self.universe.versions(&locked.name);
             known.find(|package| package.sha256 == locked.sha256)
         };
-        let batch = |batch: &Vec<&LockedPackage>| batch.iter().filter_map(found).collect();
-        let steps: Vec<Vec<Vec<&Package>>> =
+        let batch = |batch: &Vec<&LockedPackage>| batch.iter().map(found).collect();
+        let steps: Option<Vec<Vec<Vec<&Package>>>> =
             steps.iter().map(|step| step.iter().map(batch).collect()).collect();
+        let Some(steps) = steps else { return false };
         let steps = steps.iter().map(|step| self.note(step)).collect();
         self.insert(target, steps);
         true

@@ -63,8 +63,12 @@ pub fn keep_firmware() -> Result<(), Error> {
     let kept = Path::new(STATE).join("firmware");
     fs_err::create_dir_all(&kept)?;
     mount_bind(FIRMWARE, &kept).map_err(Error::system(format!("mount {FIRMWARE} again")))?;
-    let path = kept.to_string_lossy();
-    Ok(fs_err::write("/sys/module/firmware_class/parameters/path", path.as_bytes())?)
+    // What the command line says of it stays.
+    let parameter = "/sys/module/firmware_class/parameters/path";
+    if fs_err::read_to_string(parameter)?.trim().is_empty() {
+        fs_err::write(parameter, kept.to_string_lossy().as_bytes())?;
+    }
+    Ok(())
 }
 
 /// Moves `/proc`, `/sys`, `/dev`, `/run` into the new root, with all that is mounted below them.

@@ -87,7 +87,7 @@ pub fn configure(netlink: &mut Netlink, network: &Network) -> Result<(), Error> 
     Ok(())
 }
 
-/// Those of `links` that can be switched on; that one card lacks its firmware is no matter while there is another one.
+/// Those of `links` that can be switched on; that one card lacks its firmware is no matter while another one may be used as well.
 fn switch_on(
     netlink: &mut Netlink,
     links: Vec<Link>,

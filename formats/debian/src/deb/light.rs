@@ -2,21 +2,23 @@
 
 use std::io::{self, Read, Seek, Write};
 
-use super::{CONTROL_LIMIT, Compression, Deb, SMALL_DATA};
+use super::{CONTROL_LIMIT, DATA, DATA_RATIO, Deb, SMALL_DATA, is_tarball};
 use crate::ar;
 
 /// Zstandard's fastest level: a third larger than what xz makes, and read more than ten times as fast.
 const LEVEL: i32 = 1;
 
-impl Deb<'_> {
-    /// Does it take long to decompress, as what xz made does?
-    #[must_use]
-    pub fn is_heavy(&self) -> bool {
-        matches!(self.data.compression, Compression::Xz)
-    }
+/// Does the package that begins here take long to decompress, as what xz made does? Only the headers of its members are read.
+///
+/// # Errors
+/// `from` cannot be read, or is no package.
+pub fn is_heavy(from: &mut (impl Read + Seek)) -> io::Result<bool> {
+    Ok(ar::find(from, |name| is_tarball(name, DATA))?.ends_with(".xz"))
+}
 
+impl Deb<'_> {
     /// Writes the package once more, to the beginning of `to`: a `.deb` with the same files and control files, for whoever will
-    /// read it often. `false` where it has more than 512 MiB of them; what was written then is of no use.
+    /// read it often. `false` where what was written would be refused as a decompression bomb, as of gigabytes of zeros.
     ///
     /// # Errors
     /// The package is damaged, or `to` cannot be written.
@@ -27,12 +29,15 @@ impl Deb<'_> {
             let mut control = self.control.reader(CONTROL_LIMIT).map_err(io::Error::other)?;
             io::copy(&mut control, to).map(drop)
         })?;
-        let mut data = self.data().map_err(io::Error::other)?.take(SMALL_DATA + 1);
+        let begin = to.stream_position()?;
+        let mut data = self.data().map_err(io::Error::other)?;
+        let mut length = 0;
         ar::append(to, "data.tar.zst", |to| {
             let mut encoder = zstd::Encoder::new(to, LEVEL)?;
-            io::copy(&mut data, &mut encoder)?;
+            length = io::copy(&mut data, &mut encoder)?;
             encoder.finish().map(drop)
         })?;
-        Ok(data.limit() > 0)
+        let compressed = to.stream_position()?.saturating_sub(begin + 61);
+        Ok(length <= SMALL_DATA.max(compressed.saturating_mul(DATA_RATIO)))
     }
 }

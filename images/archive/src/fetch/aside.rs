@@ -26,24 +26,9 @@ impl Aside {
         name.push(".partial");
         let path = PathBuf::from(name);
         let failed = |source| Error::file(&path, source);
-        let mut file = loop {
-            if fs_err::metadata(to).is_ok_and(|there| there.is_file() && there.len() == size) {
-                return Ok(None);
-            }
-            let file = OpenOptions::new()
-                .read(true)
-                .write(true)
-                .create(true)
-                .truncate(false)
-                .open(&path)
-                .map_err(failed)?;
-            file.file().lock().map_err(failed)?;
-            // Whoever held the lock may have renamed the file away meanwhile: then this is not `path` any more.
-            let (ours, named) = (file.metadata().map_err(failed)?, fs_err::metadata(&path));
-            if named.is_ok_and(|named| (named.dev(), named.ino()) == (ours.dev(), ours.ino())) {
-                break file;
-            }
-        };
+        let is_there =
+            || fs_err::metadata(to).is_ok_and(|there| there.is_file() && there.len() == size);
+        let Some(mut file) = locked(&path, is_there).map_err(failed)? else { return Ok(None) };
         let (mut hasher, mut len) = (Hasher::new(), 0);
         let mut buffer = vec![0; 256 << 10];
         loop {
@@ -91,6 +76,24 @@ impl Aside {
         self.file.sync_all().map_err(failed)?;
         fs_err::rename(&self.path, &self.to).map_err(failed)?;
         sync_parent(&self.to)
+    }
+}
+
+/// Opens the file `path`, which is made where it is missing, locked against other processes. `None` as soon as `is_there` says that
+/// what it would become is there: another process may have made it meanwhile.
+pub(crate) fn locked(path: &Path, is_there: impl Fn() -> bool) -> io::Result<Option<File>> {
+    loop {
+        if is_there() {
+            return Ok(None);
+        }
+        let file =
+            OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path)?;
+        file.file().lock()?;
+        // Whoever held the lock may have renamed the file away meanwhile: then this is not `path` any more.
+        let (ours, named) = (file.metadata()?, fs_err::metadata(path));
+        if named.is_ok_and(|named| (named.dev(), named.ino()) == (ours.dev(), ours.ino())) {
+            return Ok(Some(file));
+        }
     }
 }
 

@@ -1,7 +1,7 @@
 //! Bytes over HTTP: bounded, retried, resumed by Range, checked while they stream, and under their final name only
 //! when they are whole.
 
-mod aside;
+pub(crate) mod aside;
 mod client;
 
 use std::fmt;

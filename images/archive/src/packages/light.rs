@@ -5,14 +5,15 @@
 //! or a bad disk made of it is noticed, and it is made anew. As with trees and blocks that are kept, whoever may write in
 //! the cache is trusted; who does not want to trust it reads what was fetched ([`PackageStore::as_fetched`](super::PackageStore::as_fetched)).
 
-use std::io::{self, Read, Seek, SeekFrom};
+use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::Path;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use overboot_debian::ar;
-use overboot_debian::deb::Deb;
+use overboot_debian::deb::{self, Deb};
 use overboot_digest::{Digest, Hasher};
+
+use crate::fetch::aside;
 
 /// The member at the end: the digest, in hexadecimal, of all before it. Names that begin so are skipped by whoever reads packages
 /// (deb(5)).
@@ -44,46 +45,47 @@ pub(super) fn is_whole(path: &Path) -> bool {
     look().unwrap_or(false)
 }
 
-/// Makes `light` of the package file at `path`, if that has the right content and is worth it. It is not waited for: after a
-/// crash it may be damaged.
+/// Makes `light` of the package file at `path`, if that has the right content and is worth it, and nobody else has made it
+/// meanwhile. It is not waited for: after a crash it may be damaged.
 ///
 /// # Errors
 /// The package is damaged, which its reader will tell better, or there is no room.
 pub(super) fn make(path: &Path, sha256: &Digest, light: &Path) -> io::Result<()> {
-    static MADE: AtomicU64 = AtomicU64::new(0);
     static ALONE: Mutex<()> = Mutex::new(());
-    let large = fs_err::metadata(path)?.len() > LARGE;
-    let _alone = large.then(|| ALONE.lock().unwrap_or_else(PoisonError::into_inner));
-    let bytes = fs_err::read(path)?;
-    let deb = Deb::new(&bytes).map_err(io::Error::other)?;
-    if !deb.is_heavy() || Digest::of(&bytes) != *sha256 {
+    let mut package = fs_err::File::open(path)?;
+    if !deb::is_heavy(&mut package)? {
         return Ok(());
     }
     if let Some(folder) = light.parent() {
         fs_err::create_dir_all(folder)?;
     }
-    let number = MADE.fetch_add(1, Ordering::Relaxed);
-    // What a killed process leaves is swept by its ending.
-    let aside = light.with_extension(format!("{}-{number}.partial", std::process::id()));
-    let made = write(&deb, &aside).and_then(|whole| match whole {
-        true => fs_err::rename(&aside, light),
-        false => fs_err::remove_file(&aside),
-    });
-    if made.is_err() {
-        let _ = fs_err::remove_file(&aside);
+    let aside = light.with_extension("deb.partial");
+    let Some(mut file) = aside::locked(&aside, || is_whole(light))? else { return Ok(()) };
+    let large = package.metadata()?.len() > LARGE;
+    let _alone = large.then(|| ALONE.lock().unwrap_or_else(PoisonError::into_inner));
+    let made = write(path, sha256, &mut file);
+    // Still locked, so that it is ours.
+    match made {
+        Ok(true) => fs_err::rename(&aside, light),
+        Ok(false) => fs_err::remove_file(&aside),
+        Err(error) => fs_err::remove_file(&aside).and(Err(error)),
     }
-    made
 }
 
-/// Writes and seals it; `false` where it holds too much.
-fn write(deb: &Deb<'_>, to: &Path) -> io::Result<bool> {
-    let mut file = fs_err::OpenOptions::new().read(true).write(true).create_new(true).open(to)?;
-    if !deb.lighten(&mut file)? {
+/// Writes and seals it; `false` where it is of no use.
+fn write(path: &Path, sha256: &Digest, file: &mut fs_err::File) -> io::Result<bool> {
+    let bytes = fs_err::read(path)?;
+    if Digest::of(&bytes) != *sha256 {
+        return Ok(false);
+    }
+    // What a killed process has left.
+    file.set_len(0)?;
+    if !Deb::new(&bytes).map_err(io::Error::other)?.lighten(file)? {
         return Ok(false);
     }
     file.rewind()?;
-    let (digest, length) = Digest::of_reader(&mut file)?;
+    let (digest, length) = Digest::of_reader(&mut *file)?;
     file.seek(SeekFrom::Start(length))?;
-    ar::append(&mut file, SEAL, |file| io::Write::write_all(file, digest.hex().as_bytes()))?;
+    ar::append(file, SEAL, |file| file.write_all(digest.hex().as_bytes()))?;
     Ok(true)
 }

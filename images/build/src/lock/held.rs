@@ -144,7 +144,8 @@ fn read(
     archives: &[ArchiveSources<'_>],
     package: &LockedPackage,
 ) -> Result<Option<Vec<u8>>, Error> {
-    let store = project.packages()?;
+    // The bytes themselves are read, so it is these that must be right.
+    let store = project.packages()?.as_fetched();
     let wanted = sources::wanted(archives, package);
     match store.fetch_all(fetcher, &[wanted], NonZeroUsize::MIN, &|_| {}) {
         Ok(_) => {

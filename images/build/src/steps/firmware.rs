@@ -45,6 +45,18 @@ pub(crate) fn firmware(context: &Context<'_>, step: &Step, name: &str) -> Result
             format!("write the packages that have it, or take [firmware.{name}] out"),
         ));
     }
+    if packed.cards.len() > Firmware::MAX_CARDS {
+        return Err(Error::told(
+            format!(
+                "{place}these drivers are of {} cards, and a boot set names at most {}",
+                packed.cards.len(),
+                Firmware::MAX_CARDS
+            ),
+            format!(
+                "name in [firmware.{name}] the drivers alone that reach no network without firmware"
+            ),
+        ));
+    }
     for driver in &packed.lacking {
         let line = format!("{place}none of these packages has what {driver} asks for");
         (context.progress)(Event::Warned { target: step.target.to_string(), line });

@@ -130,6 +130,7 @@ pub(crate) fn kept(
     let _turn = turn.lock().unwrap_or_else(PoisonError::into_inner);
     let path = context.project.trees().join(name);
     if is_whole(&path) {
+        context.settling.resume(&path);
         return Ok(path);
     }
     overboot_rootfs::remove_tree(&path)?;

@@ -16,14 +16,33 @@ use crate::error::Error;
 /// What the file beside a tree is called that says how many entries it has.
 pub(super) const COUNT: &str = ".entries";
 
+/// What stands in a note before the start of the machine after which it counts.
+const SINCE: &str = " since ";
+
 /// The kernel's name of the time since it was started (random(4)).
 const BOOT: &str = "/proc/sys/kernel/random/boot_id";
 
 /// Is all of a tree there? Somebody may have begun to remove it by hand: what is left of it is not the tree.
 pub(super) fn is_whole(tree: &Path) -> bool {
-    let Ok(said) = fs_err::read_to_string(noted(tree)) else { return false };
-    let count = || to_count(tree);
-    tree.is_dir() && (said == count() || boot().is_some_and(|boot| said == until(&count(), &boot)))
+    state(tree).is_some()
+}
+
+/// What is noted of a tree that is whole.
+struct State {
+    count: String,
+    /// Is it on the disk?
+    settled: bool,
+}
+
+/// Nothing of a tree that is not whole.
+fn state(tree: &Path) -> Option<State> {
+    let said = fs_err::read_to_string(noted(tree)).ok()?;
+    let (count, settled) = match said.split_once(SINCE) {
+        Some((count, start)) => (boot().filter(|boot| boot == start).map(|_| count)?, false),
+        None => (&*said, true),
+    };
+    let whole = tree.is_dir() && count == to_count(tree);
+    whole.then(|| State { count: count.to_owned(), settled })
 }
 
 /// The trees that are on their way to the disk.
@@ -34,28 +53,38 @@ impl Settling {
     /// Gives a tree that is whole its name, and a note that says so.
     pub(super) fn name(&self, made: &Path, path: &Path) -> Result<(), Error> {
         let count = to_count(made);
-        let folder = fs_err::File::open(made).map_err(Error::io("open", made))?;
-        let sync = move || rustix::fs::syncfs(folder.file()).map_err(io::Error::from);
         let noted = noted(path);
         let note = |text: &str| fs_err::write(&noted, text).map_err(Error::io("write", &noted));
         let rename = || fs_err::rename(made, path).map_err(Error::io("name the tree", path));
         let Some(boot) = boot() else {
-            sync().map_err(Error::io("sync", made))?;
+            sync(made).map_err(Error::io("sync", made))?;
             note(&count)?;
             return rename();
         };
         note(&until(&count, &boot))?;
         rename()?;
+        self.settle(path, count);
+        Ok(())
+    }
+
+    /// Goes on with a tree that was named by a build which has not waited for the disk.
+    pub(super) fn resume(&self, path: &Path) {
+        if let Some(State { count, settled: false }) = state(path) {
+            self.settle(path, count);
+        }
+    }
+
+    fn settle(&self, path: &Path, count: String) {
+        let (tree, noted) = (path.to_owned(), noted(path));
         let settled = std::thread::spawn(move || {
             let mut aside = noted.clone().into_os_string();
             aside.push(".new");
             // Where this fails the tree is used until the machine is started again, and then made anew.
-            let _ = sync()
+            let _ = sync(&tree)
                 .and_then(|()| fs_err::write(&aside, &count))
                 .and_then(|()| fs_err::rename(&aside, &noted));
         });
         self.0.lock().unwrap_or_else(PoisonError::into_inner).push(settled);
-        Ok(())
     }
 
     /// Waits until all of them are there.
@@ -67,6 +96,19 @@ impl Settling {
     }
 }
 
+impl Drop for Settling {
+    /// Also where a build fails: nothing is written behind the back of whoever comes next.
+    fn drop(&mut self) {
+        self.wait();
+    }
+}
+
+/// Has all of a tree written to the disk.
+fn sync(tree: &Path) -> io::Result<()> {
+    let folder = fs_err::File::open(tree)?;
+    Ok(rustix::fs::syncfs(folder.file())?)
+}
+
 /// What is noted of a tree that is whole: how many entries it has, and under which numbers its users are known.
 fn to_count(tree: &Path) -> String {
     format!("{} {}", entries(tree), rootless::numbers())
@@ -74,7 +116,7 @@ fn to_count(tree: &Path) -> String {
 
 /// The same of one that may be lost when the machine is started again.
 fn until(count: &str, boot: &str) -> String {
-    format!("{count} since {boot}")
+    format!("{count}{SINCE}{boot}")
 }
 
 fn boot() -> Option<String> {
@@ -129,6 +171,11 @@ mod tests {
             fs_err::write(&noted, &note).unwrap();
             assert_eq!(is_whole(&tree), whole, "{note:?}");
         }
+        // A build that ended before it was on the disk is made up for by the next one.
+        fs_err::write(&noted, until(&count, &boot().unwrap())).unwrap();
+        settling.resume(&tree);
+        drop(settling);
+        assert_eq!(fs_err::read_to_string(&noted).unwrap(), count);
         fs_err::write(&noted, count).unwrap();
         fs_err::remove_dir(tree.join("etc/apt")).unwrap();
         assert!(!is_whole(&tree), "part of it is gone");
