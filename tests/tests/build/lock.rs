@@ -197,9 +197,15 @@ fn what_the_mirror_has_no_more_is_told_with_the_state_that_had_it() {
     project.succeed(&["build", "--locked"]);
     assert_eq!(versions(&small, "overlay/nails"), ["library=1.0", "nail=1.0", "user=1.0"]);
 
-    // What is gone and is not here either moves, and that is said.
+    // What is gone and is not here either moves, and that is said. What is spoiled is not here, though it was unpacked before.
     write(&small, OVERLAY);
-    fs::remove_dir_all(project.cache.join("packages")).unwrap();
+    let nail = package(&old, "nail")["sha256"].as_str().unwrap().to_owned();
+    let hex = nail.strip_prefix("sha256:").unwrap();
+    let [fetched, light] =
+        ["sha256", "light"].map(|kind| project.cache.join(format!("packages/{kind}/{hex}.deb")));
+    assert!(light.exists());
+    let length = fs::metadata(&fetched).unwrap().len();
+    fs::write(&fetched, vec![0; usize::try_from(length).unwrap()]).unwrap();
     let made = project.run(&["lock", "--update", "user"]);
     let said = String::from_utf8_lossy(&made.stderr).into_owned();
     assert!(said.contains("nail 1.0 can be had no more"), "{said}");

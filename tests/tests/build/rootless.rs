@@ -279,12 +279,14 @@ fn what_a_killed_build_of_hers_left_is_hers_to_remove() {
         return;
     }
     let small = hard();
+    // It is killed before that ends.
+    put(&small, "below.sh", 0o755, format!("{BELOW}sleep 600\n").as_bytes());
     small.project.succeed(&["lock"]);
     let hers = Hers::copied(User::new(), &small.project, None);
     let mut build = hers.overboot("", &["build", "base/deep"]);
     let mut build = build.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
     let scratch = hers.project.folder.join(".overboot/scratch");
-    // Others' files are made last there.
+    // Others' files are made in it.
     deadline::eventually("a file of somebody's", Duration::from_secs(60), || {
         let ended = build.try_wait().unwrap();
         assert!(ended.is_none(), "it ended before");
