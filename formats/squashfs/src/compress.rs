@@ -11,8 +11,8 @@ use crate::format::{METADATA_SIZE, compressor};
 use crate::options::Compression;
 
 /// Bound into the keys of a cache of blocks: what their bytes depend on besides their content and the options. To be counted up when
-/// [`Compressor`] compresses in another way.
-pub(crate) const FORM: u32 = 1;
+/// [`Compressor`] compresses in another way, or by a library that does (a test tells, but of zstd, whose version is in the keys).
+pub(crate) const FORM: u32 = 2;
 /// From this level on zstd never uses its row-based match finder. That one salts its hashes with
 /// what the context has seen before, so that a context used twice gives other bytes than a new one,
 /// and the image would depend on which thread took which block.
@@ -56,26 +56,16 @@ impl Compressor {
                 context.compress(output, input, *level).map_err(zstd_error)?;
             }
             Self::Xz => {
-                // The dictionary never has to be larger than what is compressed.
-                let dictionary = input.len().next_power_of_two().max(METADATA_SIZE);
-                let mut options = LzmaOptions::new_preset(XZ_PRESET)?;
-                options.dict_size(u32::try_from(dictionary).map_err(io::Error::other)?);
-                let mut filters = Filters::new();
-                filters.lzma2(&options);
-                // The kernel's decoder checks CRC32 at most.
-                let mut stream = Stream::new_stream_encoder(&filters, Check::Crc32)?;
-                // What does not get smaller is not wanted: running out of room says so.
-                output.reserve_exact(input.len());
-                while stream.process_vec(
-                    input_from(input, stream.total_in()),
-                    output,
-                    Action::Finish,
-                )? != liblzma::stream::Status::StreamEnd
-                {
-                    if output.len() >= input.len() {
-                        return Ok(false);
-                    }
+                let plain = xz(input, output, false)?;
+                if !may_be_x86_code(input) {
+                    return Ok(plain);
                 }
+                let mut filtered = Vec::new();
+                if xz(input, &mut filtered, true)? && (!plain || filtered.len() < output.len()) {
+                    *output = filtered;
+                    return Ok(true);
+                }
+                return Ok(plain);
             }
             Self::Gzip(context) => {
                 context.reset();
@@ -105,6 +95,42 @@ impl Compressor {
     }
 }
 
+/// Compresses as xz, `x86`: with the targets of x86's calls and jumps made absolute, so that calls of one function look alike (the
+/// branch filter of the xz format, 5.3.2).
+fn xz(input: &[u8], output: &mut Vec<u8>, x86: bool) -> io::Result<bool> {
+    // The dictionary never has to be larger than what is compressed.
+    let dictionary = input.len().next_power_of_two().max(METADATA_SIZE);
+    let mut options = LzmaOptions::new_preset(XZ_PRESET)?;
+    options.dict_size(u32::try_from(dictionary).map_err(io::Error::other)?);
+    let mut filters = Filters::new();
+    if x86 {
+        filters.x86();
+    }
+    filters.lzma2(&options);
+    // The kernel's decoder checks CRC32 at most.
+    let mut stream = Stream::new_stream_encoder(&filters, Check::Crc32)?;
+    // What does not get smaller is not wanted: running out of room says so.
+    output.reserve_exact(input.len());
+    while stream.process_vec(input_from(input, stream.total_in()), output, Action::Finish)?
+        != liblzma::stream::Status::StreamEnd
+    {
+        if output.len() >= input.len() {
+            return Ok(false);
+        }
+    }
+    Ok(output.len() < input.len())
+}
+
+/// May the filter for x86 help? mksquashfs tries it on all blocks. Code has a call or jump every fifty bytes or so, text none; some
+/// tables of numbers look like code, and are compressed both ways for nothing.
+fn may_be_x86_code(input: &[u8]) -> bool {
+    const OPERATION: [u8; 2] = [0xe8, 0xe9];
+    const NEAR: [u8; 2] = [0x00, 0xff];
+    let branches =
+        input.windows(5).filter(|bytes| OPERATION.contains(&bytes[0]) && NEAR.contains(&bytes[4]));
+    branches.count() > input.len() / 1024
+}
+
 /// What a stream has not yet taken of `input`.
 fn input_from(input: &[u8], taken: u64) -> &[u8] {
     usize::try_from(taken).ok().and_then(|taken| input.get(taken..)).unwrap_or_default()
@@ -122,7 +148,7 @@ pub(crate) fn options_block(compression: Compression, block_size: u32) -> Vec<u8
         Compression::Xz => {
             // The largest dictionary: metadata blocks may be larger than data blocks.
             out.extend(block_size.max(METADATA_SIZE as u32).to_le_bytes());
-            out.extend(0u32.to_le_bytes()); // No branch filters.
+            out.extend(1u32.to_le_bytes()); // Blocks may have been through the filter for x86.
         }
         Compression::Gzip { level } => {
             out.extend(level.to_le_bytes());

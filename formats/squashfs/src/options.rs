@@ -44,7 +44,8 @@ pub enum Compression {
         /// 1 is fastest, 22 smallest; mksquashfs's own default is 15.
         level: i32,
     },
-    /// LZMA2 in an xz container (Linux 2.6.38), dictionary as large as a block. Smallest, slow to read.
+    /// LZMA2 in an xz container (Linux 2.6.38), dictionary as large as a block, machine code of x86 by its branch filter
+    /// (`CONFIG_XZ_DEC_X86`, which distributions have). Smallest, slow to read.
     Xz,
     /// Deflate in a zlib container (any Linux), levels 1 to 9.
     Gzip {

@@ -51,14 +51,15 @@ fn run(command: &mut Command) {
 fn kernel_has(compression: Compression) -> bool {
     let Ok(config) = Command::new("zcat").arg("/proc/config.gz").output() else { return true };
     let config = String::from_utf8_lossy(&config.stdout).into_owned();
-    let name = match compression {
-        Compression::Gzip { .. } => "CONFIG_SQUASHFS_ZLIB",
-        Compression::Zstd { .. } => "CONFIG_SQUASHFS_ZSTD",
-        Compression::Xz => "CONFIG_SQUASHFS_XZ",
-        Compression::Lz4 => "CONFIG_SQUASHFS_LZ4",
+    let names: &[&str] = match compression {
+        Compression::Gzip { .. } => &["CONFIG_SQUASHFS_ZLIB"],
+        Compression::Zstd { .. } => &["CONFIG_SQUASHFS_ZSTD"],
+        Compression::Xz => &["CONFIG_SQUASHFS_XZ", "CONFIG_XZ_DEC_X86"],
+        Compression::Lz4 => &["CONFIG_SQUASHFS_LZ4"],
     };
-    let missing = config.contains("CONFIG_SQUASHFS") && !config.contains(&format!("{name}=y"));
-    require::met(!missing, &format!("needs a kernel with {name}"))
+    let there = |name: &&str| config.contains(&format!("{name}=y"));
+    let missing = config.contains("CONFIG_SQUASHFS") && !names.iter().all(there);
+    require::met(!missing, &format!("needs a kernel with {}", names.join(" and ")))
 }
 
 #[test]

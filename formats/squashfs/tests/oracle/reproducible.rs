@@ -1,4 +1,4 @@
-use crate::tree::{COMPRESSIONS, entry, everything, image, options, text};
+use crate::tree::{COMPRESSIONS, code, entry, everything, image, options, text};
 use overboot_digest::Digest;
 use overboot_squashfs::{Compression, Kind, Options};
 
@@ -37,4 +37,21 @@ fn every_level_of_zstd_forgets_what_it_compressed_before() {
             assert_eq!(first, with(3, block_size), "level {level}, {block_size} byte blocks");
         }
     }
+}
+
+/// A cache of blocks knows which zstd has compressed them, and of the other libraries only what `FORM` in `compress.rs` says.
+#[test]
+fn libraries_compress_as_the_last_time_that_form_was_counted_up() {
+    let digest = |compression| {
+        let mut entries = vec![entry("", Kind::Directory)];
+        entries.push(entry("code", Kind::bytes(code(300_000))));
+        entries.push(entry("text", Kind::bytes(text(300_000, 1))));
+        let options = Options { block_size: 128 << 10, ..options(compression, 1) };
+        Digest::of(image(entries, &options)).hex()[..12].to_owned()
+    };
+    assert_eq!(
+        [digest(Compression::Xz), digest(Compression::Gzip { level: 9 }), digest(Compression::Lz4)],
+        ["08211c75c84e", "28c9e566d56b", "11e8926ba553"],
+        "count FORM up, and write these here"
+    );
 }

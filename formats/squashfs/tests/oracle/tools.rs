@@ -5,9 +5,10 @@ use std::process::Command;
 
 use crate::scan::scan;
 use crate::tree::{
-    COMPRESSIONS, assert_same, everything, image, options, seen_by_reader, seen_in_entries,
+    COMPRESSIONS, assert_same, code, everything, image, options, seen_by_reader, seen_in_entries,
+    text,
 };
-use overboot_squashfs::{Compression, Reader};
+use overboot_squashfs::{Compression, Options, Reader};
 use overboot_testkit::require;
 
 /// Runs a program and returns what it printed.
@@ -118,6 +119,34 @@ fn our_reader_reads_what_mksquashfs_wrote() {
         let got = seen_by_reader(File::open(&file).unwrap());
         assert_same(&want, &got, &format!("{arguments:?}"));
     }
+}
+
+#[test]
+fn machine_code_gets_as_small_with_xz_as_mksquashfs_makes_it() {
+    if !require::program("mksquashfs") {
+        return;
+    }
+    let directory = tempfile::tempdir().unwrap();
+    let root = directory.path().join("root");
+    fs::create_dir(&root).unwrap();
+    fs::write(root.join("code"), code(400_000)).unwrap();
+    fs::write(root.join("text"), text(400_000, 1)).unwrap();
+    // Offsets, which look like code and get no smaller as such.
+    let table: Vec<u8> = (0..50_000_u64).flat_map(|at| (at * 8).to_le_bytes()).collect();
+    fs::write(root.join("table"), table).unwrap();
+    let theirs = |filter: &[&str]| {
+        let file = directory.path().join("image");
+        let mut command = Command::new("mksquashfs");
+        command.arg(&root).arg(&file).args(["-comp", "xz", "-b", "128K"]).args(filter);
+        run(command.args(["-noappend", "-no-progress", "-quiet", "-nopad"]));
+        file.metadata().unwrap().len()
+    };
+    let (plain, filtered) = (theirs(&[]), theirs(&["-Xbcj", "x86"]));
+    let options = Options { block_size: 128 << 10, ..options(Compression::Xz, 2) };
+    let ours = image(scan(&root).unwrap(), &options).len() as u64;
+    eprintln!("plain {plain}, filtered {filtered}, ours {ours}");
+    assert!(filtered < plain * 9 / 10, "code that a filter helps: {filtered} of {plain}");
+    assert!(ours <= filtered.next_multiple_of(4096), "ours {ours}, theirs {filtered}");
 }
 
 #[test]

@@ -56,6 +56,22 @@ pub(crate) fn text(length: usize, seed: usize) -> Vec<u8> {
     lines.take(length).collect()
 }
 
+/// x86's machine code, as it were: calls of few functions from everywhere, whose targets are relative to where they are called from.
+pub(crate) fn code(length: usize) -> Vec<u8> {
+    let mut code = Vec::new();
+    for call in 0.. {
+        if code.len() >= length {
+            break;
+        }
+        code.extend(noise(4 + call % 9, call as u64 % 50));
+        let function = (call * 7919 % 40 * 4096) as i32;
+        code.push(0xe8);
+        code.extend((function - code.len() as i32 - 4).to_le_bytes());
+    }
+    code.truncate(length);
+    code
+}
+
 /// One of everything that squashfs holds, at the sizes where the format changes.
 pub(crate) fn everything() -> Vec<Entry> {
     let mut entries = vec![entry("", Kind::Directory), entry("empty", Kind::Directory)];
@@ -66,6 +82,7 @@ pub(crate) fn everything() -> Vec<Entry> {
         entries.push(entry(&format!("text-{length}"), Kind::bytes(text(length, index))));
         entries.push(entry(&format!("noise-{length}"), Kind::bytes(noise(length, index as u64))));
         entries.push(entry(&format!("zero-{length}"), Kind::bytes(vec![0; length])));
+        entries.push(entry(&format!("code-{length}"), Kind::bytes(code(length))));
         // The same again: small ones, whole blocks, blocks and a tail.
         entries.push(entry(&format!("again-{length}"), Kind::bytes(text(length, index))));
     }
