@@ -3,12 +3,14 @@
 //! Source: the kernel's `include/linux/module.h` (`MODULE_ALIAS`, `MODULE_SOFTDEP`, `MODULE_FIRMWARE`, …) and
 //! `scripts/mod/modpost.c`, which writes `name`, `depends` and `vermagic`.
 
+use serde::{Deserialize, Serialize};
+
 use crate::Error;
 use crate::elf::Elf;
 use crate::name;
 
 /// The facts of one module that packing and loading need.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ModuleInfo {
     /// The name, normalised. Empty for modules older than Linux 4.13, which do not say it: the file's name then counts.
     pub name: String,
@@ -29,6 +31,9 @@ pub struct ModuleInfo {
 }
 
 impl ModuleInfo {
+    /// What is kept of it from one build to the next is known by this. To be counted up when [`ModuleInfo::parse`] finds other things.
+    pub const FORM: u32 = 1;
+
     /// Reads the module in `elf`: the whole file, decompressed.
     ///
     /// # Errors

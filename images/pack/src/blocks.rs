@@ -1,4 +1,5 @@
-//! Compressed blocks of squashfs images, kept in a directory, so that packing a tree again costs what has changed.
+//! What was computed of content, kept in a directory, so that packing again costs what has changed: compressed blocks of squashfs
+//! images, frames of initrds, modules and what they say.
 
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -15,9 +16,10 @@ pub use overboot_squashfs::BlockCache;
 #[derive(Debug)]
 pub struct BlockDirectory {
     path: PathBuf,
-    /// For names of files that are not yet whole.
-    written: AtomicU64,
 }
+
+/// For names of files that are not yet whole: several directories of one process may be the same.
+static WRITTEN: AtomicU64 = AtomicU64::new(0);
 
 impl BlockDirectory {
     /// The cache in `path`, made where it is missing, and cut down to three quarters of `limit` bytes where it has more
@@ -27,14 +29,15 @@ impl BlockDirectory {
     pub fn open(path: impl Into<PathBuf>, limit: u64) -> Self {
         let path = path.into();
         let _ = fs::create_dir_all(&path).and_then(|()| prune(&path, limit));
-        Self { path, written: AtomicU64::new(0) }
+        Self { path }
     }
 
     fn write(&self, key: &Digest, block: &[u8]) -> io::Result<()> {
-        let number = self.written.fetch_add(1, Ordering::Relaxed);
+        let number = WRITTEN.fetch_add(1, Ordering::Relaxed);
         let aside = self.path.join(format!("{ASIDE}{}-{number}", std::process::id()));
-        let put = || -> io::Result<()> {
-            let mut file = fs::File::create(&aside)?;
+        // One of that name is another's, who has the same number in another namespace.
+        let mut file = fs::File::create_new(&aside)?;
+        let mut put = || -> io::Result<()> {
             // As long as somebody holds it nobody takes it for what was left; before that it may be, and the block is put another time.
             file.file().lock()?;
             file.write_all(block)?;
@@ -119,6 +122,22 @@ mod tests {
         assert!(there[0] && there[19] && !there[1] && !there[12], "{there:?}");
         assert_eq!(there.iter().filter(|there| **there).count(), 7);
         assert!(cache.get(&Digest::of("never put")).is_none());
+    }
+
+    #[test]
+    fn what_another_is_writing_is_left_to_it() {
+        let directory = tempfile::tempdir().unwrap();
+        let cache = BlockDirectory::open(directory.path(), 1_000_000);
+        // As a process with the same number in another namespace would have named them.
+        let next = WRITTEN.load(Ordering::Relaxed);
+        let names = (next..next + 64).map(|number| format!(".{}-{number}", std::process::id()));
+        let others: Vec<_> = names.map(|name| directory.path().join(name)).collect();
+        for other in &others {
+            std::fs::write(other, b"theirs").unwrap();
+        }
+        cache.put(&Digest::of("ours"), b"ours");
+        assert!(others.iter().all(|other| std::fs::read(other).unwrap() == b"theirs"));
+        assert!(cache.get(&Digest::of("ours")).is_none());
     }
 
     #[test]

@@ -2,13 +2,13 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::sync::Mutex;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::Arc;
 
-use overboot_kmod::{Builtin, Index, Installed, ModuleInfo, name};
+use overboot_kmod::{Builtin, Index, Installed, name};
+use overboot_squashfs::BlockCache;
 
 use crate::Error;
-use crate::compress::read_module;
+use crate::reading::{self, Said};
 
 /// The files of a kernel package (Debian: `linux-image-VERSION`), unpacked in a directory.
 #[derive(Debug, Clone)]
@@ -27,6 +27,7 @@ pub struct KernelModules {
     builtin: Vec<u8>,
     builtin_modinfo: Vec<u8>,
     order: String,
+    cache: Option<Arc<dyn BlockCache>>,
 }
 
 #[derive(Debug)]
@@ -78,16 +79,17 @@ impl Kernel {
     }
 
     /// Reads every module: decompresses it and takes what it says of itself. Takes seconds for a distribution's kernel, so
-    /// keep the result for all initrds and layers.
+    /// keep the result for all initrds and layers; `cache` keeps it, and the content of modules that are packed, for the next
+    /// time.
     ///
     /// # Errors
     /// What cannot be read, decompressed or understood, by path.
-    pub fn read_modules(self) -> Result<KernelModules, Error> {
+    pub fn read_modules(self, cache: Option<Arc<dyn BlockCache>>) -> Result<KernelModules, Error> {
         let paths = self.module_paths()?;
-        let read = self.read_all(&paths)?;
+        let read = reading::read_all(&self.modules, &paths, cache.as_deref())?;
         let mut files = BTreeMap::new();
         let mut installed = Vec::with_capacity(read.len());
-        for (path, (info, size)) in paths.into_iter().zip(read) {
+        for (path, Said { info, size }) in paths.into_iter().zip(read) {
             let on_disk = self.modules.join(&path);
             let path = name::uncompressed(&path).to_owned();
             files.insert(path.clone(), File { on_disk, size });
@@ -103,7 +105,7 @@ impl Kernel {
             let missing = index.missing().to_vec();
             return Err(Error::MissingDependency { version: self.version, missing });
         }
-        Ok(KernelModules { kernel: self, index, files, builtin, builtin_modinfo, order })
+        Ok(KernelModules { kernel: self, index, files, builtin, builtin_modinfo, order, cache })
     }
 
     /// The paths of all module files, relative to the modules' directory, sorted.
@@ -128,39 +130,6 @@ impl Kernel {
         }
         paths.sort_unstable();
         Ok(paths)
-    }
-
-    /// What each module says and its decompressed size, in the order of `paths`, read by all processors.
-    fn read_all(&self, paths: &[String]) -> Result<Vec<(ModuleInfo, u64)>, Error> {
-        let threads = std::thread::available_parallelism().map_or(1, usize::from);
-        let next = AtomicUsize::new(0);
-        let done = Mutex::new((0..paths.len()).map(|_| None).collect::<Vec<_>>());
-        let work = || -> Result<(), Error> {
-            while let Some((number, path)) = {
-                let number = next.fetch_add(1, Ordering::Relaxed);
-                paths.get(number).map(|path| (number, path))
-            } {
-                let on_disk = self.modules.join(path);
-                let content = read_module(&on_disk)?;
-                let info = ModuleInfo::parse(&content)
-                    .map_err(|source| Error::Module { path: on_disk, source })?;
-                if let Ok(mut done) = done.lock() {
-                    done[number] = Some((info, content.len() as u64));
-                }
-            }
-            Ok(())
-        };
-        std::thread::scope(|scope| {
-            let workers: Vec<_> = (0..threads).map(|_| scope.spawn(work)).collect();
-            for worker in workers {
-                match worker.join() {
-                    Ok(result) => result?,
-                    Err(panic) => std::panic::resume_unwind(panic),
-                }
-            }
-            Ok(())
-        })?;
-        Ok(done.into_inner().unwrap_or_default().into_iter().flatten().collect())
     }
 
     /// One of the files that the kernel's own build writes beside its modules; empty if it has none.
@@ -190,6 +159,11 @@ impl KernelModules {
     /// Where a module's file lies and how long its decompressed content is, by its path in the index.
     pub(crate) fn file(&self, path: &str) -> Option<(&Path, u64)> {
         self.files.get(path).map(|file| (file.on_disk.as_path(), file.size))
+    }
+
+    /// Where content of modules is kept.
+    pub(crate) fn cache(&self) -> Option<Arc<dyn BlockCache>> {
+        self.cache.clone()
     }
 
     /// An index over only the modules called `names`.

@@ -10,7 +10,7 @@
 //! | [`modules`] | the layer of modules, with depmod's files for exactly what is inside |
 //! | [`initrd`] | init, modules and files into a compressed cpio that the kernel unpacks |
 //! | [`overlay`] | the upper directory of an overlayfs into a layer, or into a `cpio.gz` as on-imagebuilder made it |
-//! | [`blocks`] | a directory of compressed blocks, so that packing again costs what has changed |
+//! | [`blocks`] | a directory of what was computed of content, so that packing again costs what has changed |
 //! | [`glob`] | the patterns for paths |
 //!
 //! Reproducible: the bytes depend on names, contents, modes, owners and attributes of what is packed and on the options,
@@ -32,6 +32,7 @@ pub mod initrd;
 pub mod kernel;
 pub mod modules;
 pub mod overlay;
+mod reading;
 pub mod select;
 pub mod tree;
 

@@ -6,8 +6,10 @@
 
 use std::io::{self, Cursor, Read, Seek, Write};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use overboot_kmod::Index;
+use overboot_squashfs::BlockCache;
 
 use crate::assembly::Assembly;
 use crate::compress::read_module;
@@ -90,7 +92,8 @@ pub(crate) fn add_modules(kernel: &KernelModules, index: &Index, assembly: &mut 
     let directory = directory(kernel);
     for (_, module) in index.modules() {
         if let Some((on_disk, size)) = kernel.file(&module.path) {
-            let source = Decompressed { path: on_disk.to_owned(), size };
+            let cache = kernel.cache();
+            let source = Decompressed { path: on_disk.to_owned(), size, cache };
             assembly.file(&format!("{directory}/{}", module.path), 0o644, source);
         }
     }
@@ -100,6 +103,7 @@ pub(crate) fn add_modules(kernel: &KernelModules, index: &Index, assembly: &mut 
 struct Decompressed {
     path: PathBuf,
     size: u64,
+    cache: Option<Arc<dyn BlockCache>>,
 }
 
 impl Source for Decompressed {
@@ -108,7 +112,7 @@ impl Source for Decompressed {
     }
 
     fn open(&self) -> io::Result<Box<dyn Read + Send>> {
-        let content = read_module(&self.path).map_err(io::Error::other)?;
+        let content = read_module(&self.path, self.cache.as_deref()).map_err(io::Error::other)?;
         Ok(Box::new(Cursor::new(content)))
     }
 }

@@ -57,7 +57,7 @@ fn make() -> Option<Material> {
     }
     let spec = InitrdSpec {
         init: &fs::read(&program).unwrap(),
-        kernel: &kernel.read_modules().unwrap(),
+        kernel: &kernel.read_modules(None).unwrap(),
         patterns: &["virtio_net".to_owned(), "e1000".to_owned()],
         files: &initrd,
         compression: Zstd { level: 3, ..Zstd::default() },

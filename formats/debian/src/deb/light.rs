@@ -5,7 +5,8 @@ use std::io::{self, Read, Seek, Write};
 use super::{CONTROL_LIMIT, DATA, DATA_RATIO, Deb, SMALL_DATA, is_tarball};
 use crate::ar;
 
-/// Zstandard's fastest level: a third larger than what xz makes, and read more than ten times as fast.
+/// Zstandard's fastest level: what it makes is a quarter larger than by xz, and read eight times as fast (201 packages of Debian: 203
+/// and 256 MB).
 const LEVEL: i32 = 1;
 
 /// Does the package that begins here take long to decompress, as what xz made does? Only the headers of its members are read.
@@ -29,15 +30,15 @@ impl Deb<'_> {
             let mut control = self.control.reader(CONTROL_LIMIT).map_err(io::Error::other)?;
             io::copy(&mut control, to).map(drop)
         })?;
-        let begin = to.stream_position()?;
         let mut data = self.data().map_err(io::Error::other)?;
-        let mut length = 0;
+        let (mut length, mut compressed) = (0, 0);
         ar::append(to, "data.tar.zst", |to| {
+            let begin = to.stream_position()?;
             let mut encoder = zstd::Encoder::new(to, LEVEL)?;
             length = io::copy(&mut data, &mut encoder)?;
-            encoder.finish().map(drop)
+            compressed = encoder.finish()?.stream_position()? - begin;
+            Ok(())
         })?;
-        let compressed = to.stream_position()?.saturating_sub(begin + 61);
         Ok(length <= SMALL_DATA.max(compressed.saturating_mul(DATA_RATIO)))
     }
 }

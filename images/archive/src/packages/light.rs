@@ -11,7 +11,7 @@ use std::sync::{Mutex, PoisonError};
 
 use overboot_debian::ar;
 use overboot_debian::deb::{self, Deb};
-use overboot_digest::{Digest, Hasher};
+use overboot_digest::Digest;
 
 use crate::fetch::aside;
 
@@ -29,18 +29,10 @@ pub(super) fn is_whole(path: &Path) -> bool {
     let look = || -> io::Result<bool> {
         let mut file = fs_err::File::open(path)?;
         let Some(length) = file.metadata()?.len().checked_sub(SEALED) else { return Ok(false) };
-        let mut hasher = Hasher::new();
-        let mut buffer = vec![0; 256 << 10];
-        let mut sealed = (&mut file).take(length);
-        loop {
-            match sealed.read(&mut buffer)? {
-                0 => break,
-                read => hasher.update(&buffer[..read]),
-            }
-        }
+        let (digest, _) = Digest::of_reader((&mut file).take(length))?;
         let mut seal = String::new();
         file.read_to_string(&mut seal)?;
-        Ok(seal.starts_with(SEAL) && seal.ends_with(&hasher.finish().hex()))
+        Ok(seal.starts_with(SEAL) && seal.ends_with(&digest.hex()))
     };
     look().unwrap_or(false)
 }

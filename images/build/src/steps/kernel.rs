@@ -238,7 +238,8 @@ pub(super) fn open(context: &Context<'_>, target: &Target) -> Result<Arc<KernelM
     context.log(target)("reading the kernel's modules");
     let place = context.recipe.kernel.package.place;
     let placed = |error: overboot_pack::Error| Error::from(error).placed(context.recipe, place);
-    context.kernel_modules(|| kernel_of(context)?.read_modules().map_err(placed))
+    context
+        .kernel_modules(|| kernel_of(context)?.read_modules(Some(blocks(context))).map_err(placed))
 }
 
 /// The kernel in the package that the recipe names, if one is there.

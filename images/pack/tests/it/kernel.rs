@@ -23,7 +23,7 @@ fn package() -> Option<PathBuf> {
 fn kernel() -> Option<KernelModules> {
     let root = package()?;
     let start = Instant::now();
-    let modules = Kernel::open(&root).unwrap().read_modules().unwrap();
+    let modules = Kernel::open(&root).unwrap().read_modules(None).unwrap();
     eprintln!("measured: reading all modules {:?}", start.elapsed());
     Some(modules)
 }

@@ -1,11 +1,14 @@
 //! What does not need a real kernel: choosing, refusing, firmware, the same bytes every time.
 
-use std::io::Cursor;
+use std::collections::BTreeMap;
+use std::io::{Cursor, Read};
 use std::os::unix::fs::symlink;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 
-use overboot_pack::blocks::BlockDirectory;
+use overboot_digest::Digest;
+use overboot_pack::blocks::{BlockCache, BlockDirectory};
 use overboot_pack::firmware::{self, FirmwareSpec};
 use overboot_pack::image::{Compression, Options};
 use overboot_pack::initrd::{self, Initrd, InitrdFile, InitrdSpec, Zstd};
@@ -19,7 +22,7 @@ use crate::fake;
 fn kernel() -> (tempfile::TempDir, KernelModules) {
     let root = tempfile::tempdir().unwrap();
     fake::kernel(root.path());
-    let modules = Kernel::open(root.path()).unwrap().read_modules().unwrap();
+    let modules = Kernel::open(root.path()).unwrap().read_modules(None).unwrap();
     (root, modules)
 }
 
@@ -45,11 +48,72 @@ fn a_kernel_is_found_or_its_absence_explained() {
     assert!(matches!(error, Error::NoModules { version, .. } if version == "7"));
 }
 
+/// A cache that counts.
+#[derive(Debug, Default)]
+struct Counting {
+    kept: Mutex<BTreeMap<String, Vec<u8>>>,
+    puts: AtomicUsize,
+}
+
+impl BlockCache for Counting {
+    fn get(&self, key: &Digest) -> Option<Vec<u8>> {
+        self.kept.lock().unwrap().get(&key.hex()).cloned()
+    }
+
+    fn put(&self, key: &Digest, block: &[u8]) {
+        self.puts.fetch_add(1, Ordering::Relaxed);
+        self.kept.lock().unwrap().insert(key.hex(), block.to_vec());
+    }
+}
+
+#[test]
+fn modules_and_what_they_say_are_remembered() {
+    let (root, modules) = kernel();
+    let cache = Arc::new(Counting::default());
+    let read = || {
+        let kernel = Kernel::open(root.path()).unwrap();
+        kernel.read_modules(Some(Arc::clone(&cache) as Arc<dyn BlockCache>)).unwrap()
+    };
+    let all = owned(&["kernel/**"]);
+    let content = |modules: &KernelModules| {
+        let spec = LayerSpec { patterns: &all, firmware: None, modification_time: 0 };
+        let layer = modules::layer(modules, &spec).unwrap();
+        let content = layer.entries.iter().map(|entry| {
+            let mut content = Vec::new();
+            if let Kind::File(file) = &entry.kind {
+                file.open().unwrap().read_to_end(&mut content).unwrap();
+            }
+            (entry.path.clone(), content)
+        });
+        content.collect::<BTreeMap<_, _>>()
+    };
+    let puts = || cache.puts.swap(0, Ordering::Relaxed);
+    assert_eq!(content(&read()), content(&modules));
+    assert_eq!(puts(), 1 + 3, "what all say, and those of xz");
+    assert_eq!(content(&read()), content(&modules));
+    assert_eq!(puts(), 0);
+
+    // What is spoiled is made again.
+    for kept in cache.kept.lock().unwrap().values_mut() {
+        kept.pop();
+    }
+    assert_eq!(content(&read()), content(&modules));
+    assert_eq!(puts(), 1 + 3);
+
+    // A module of the same length in the place of another.
+    let folder = root.path().join("usr/lib/modules").join(fake::VERSION);
+    fake::module(&folder.join("kernel/fs/overlayfs/overlay.ko.xz"), "alias=fs-OVERLAY\0");
+    let changed = read();
+    assert_eq!(changed.index().get("overlay").unwrap().info.aliases, ["fs-OVERLAY"]);
+    assert_ne!(content(&changed), content(&modules));
+    assert_eq!(puts(), 1 + 1);
+}
+
 #[test]
 fn a_broken_module_is_named() {
     let (root, _) = kernel();
     let directory = root.path().join("usr/lib/modules").join(fake::VERSION);
-    let open = || Kernel::open(root.path()).unwrap().read_modules().unwrap_err();
+    let open = || Kernel::open(root.path()).unwrap().read_modules(None).unwrap_err();
     let bad = directory.join("kernel/bad.ko.xz");
     fs_err::write(&bad, "no xz").unwrap();
     assert!(matches!(open(), Error::Decompress { path, .. } if path == bad));
@@ -227,7 +291,7 @@ fn what_an_initrd_may_not_be() {
     let loop_module = "kernel/drivers/block/loop.ko";
     let directory = root.path().join("usr/lib/modules").join(fake::VERSION);
     fs_err::remove_file(directory.join(Path::new(loop_module))).unwrap();
-    let without = Kernel::open(root.path()).unwrap().read_modules().unwrap();
+    let without = Kernel::open(root.path()).unwrap().read_modules(None).unwrap();
     let error = pack(&without, &[], 1, None).unwrap_err();
     assert!(matches!(error, Error::Required { module: "loop", .. }), "{error}");
 }
