@@ -4,10 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io::Read;
 use std::rc::Rc;
 
-use overboot_contract::{Base, BuiltOn, Judgement, Overlay, judge};
-use overboot_pack::image;
+use overboot_contract::{Base, BuiltOn, Content, Judgement, Overlay, judge};
+use overboot_pack::tree::Entry;
 use overboot_recipe::{Lock, Provisioner, Recipe};
-use overboot_record::CONTRACT;
+use overboot_record::{CONTRACT, Listing, Look};
 use overboot_store::{Artifact, Layer, Store};
 
 use crate::error::Error;
@@ -19,6 +19,9 @@ use crate::project::Project;
 const LARGEST: u64 = 512 << 20;
 /// Facts are read far more often than written, and are a thousandth of what a node fetches: it never fetches them.
 const LEVEL: i32 = 9;
+
+/// How an image is looked into for its facts.
+pub(crate) const LOOK: Look<Content> = Look { wants: Content::wants, see: Content::of };
 
 /// What was found about one overlay.
 #[derive(Debug, Clone)]
@@ -112,24 +115,23 @@ fn is_renewed(plan: &Plan, overlay: &str) -> bool {
     step.is_some_and(|step| step.runs() && !step.only_base_changed)
 }
 
-/// The facts of a base or an overlay whose image was just written, as a layer beside it; none of anything else.
+/// The facts of a base or an overlay whose image was just written and has these entries, as a layer beside it; none of anything
+/// else.
 pub(crate) fn of_image(
     store: &Store,
     recipe: &Recipe,
     target: &Target,
-    image: Option<&Layer>,
+    entries: Vec<(Entry, Option<Content>)>,
 ) -> Result<Option<Layer>, Error> {
-    let Some(image) = image else { return Ok(None) };
     let bytes = match target {
-        Target::Base(_) => base_of_image(store, image)?.to_bytes(),
+        Target::Base(_) => Base::of(entries)?.to_bytes(),
         Target::Overlay(name) => {
             let Some(overlay) = recipe.overlays.get(name) else { return Ok(None) };
             let below = Target::Base(overlay.base.value.clone()).to_string();
             let Some(artifact) = store.get(&below)? else { return Err(missing(store, &below)) };
             let built_on = BuiltOn { target: below, image: artifact.layer().digest };
-            let entries = entries(store, image)?;
             let base = base_facts(store, &artifact)?;
-            Overlay::of(name, built_on, fixed(&overlay.provision), &entries, &base)?.to_bytes()
+            Overlay::of(name, built_on, fixed(&overlay.provision), entries, &base)?.to_bytes()
         }
         _ => return Ok(None),
     };
@@ -184,7 +186,8 @@ fn base_facts(store: &Store, artifact: &Artifact) -> Result<Base, Error> {
     {
         return Ok(facts);
     }
-    base_of_image(store, artifact.layer())
+    let image = store.blob_path(&artifact.layer().digest);
+    Ok(Base::of(Listing::of_squashfs(&image, LOOK)?.entries)?)
 }
 
 /// What was written down of an overlay; nothing where nothing was, or in a way that is not known here.
@@ -207,16 +210,6 @@ fn written(store: &Store, layer: &Layer) -> Result<Vec<u8>, Error> {
         Ok(bytes)
     };
     read().map_err(Error::io("read the facts in", &path))
-}
-
-fn base_of_image(store: &Store, image: &Layer) -> Result<Base, Error> {
-    Ok(Base::of(&entries(store, image)?)?)
-}
-
-fn entries(store: &Store, image: &Layer) -> Result<Vec<overboot_squashfs::Entry>, Error> {
-    let path = store.blob_path(&image.digest);
-    let file = fs_err::File::open(&path).map_err(Error::io("read", &path))?;
-    Ok(image::read_entries(file)?)
 }
 
 fn missing(store: &Store, base: &str) -> Error {

@@ -5,6 +5,7 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use overboot_archive::Wanted;
+use overboot_bootset::Layer as SetLayer;
 use overboot_digest::Digest;
 use overboot_pack::KernelModules;
 use overboot_recipe::{Lock, LockedPackage, Provisioner, Recipe, Whence};
@@ -15,9 +16,10 @@ use crate::error::Error;
 use crate::event::Event;
 use crate::plan::{Given, Plan, Step, Target, plan};
 use crate::project::{Occupied, Project};
+use crate::schedule::{self, Schedule};
 use crate::signing::{self, Signer};
 use crate::steps::Settling;
-use crate::{ansible, containers, contract, debs, inputs, schedule, sources, steps};
+use crate::{ansible, containers, contract, debs, inputs, sources, steps};
 
 /// How many packages are fetched at once.
 const FETCHES: std::num::NonZeroUsize = std::num::NonZeroUsize::new(8).unwrap();
@@ -56,8 +58,11 @@ pub(crate) struct Context<'a> {
     pub(crate) signer: Option<&'a Signer>,
     pub(crate) node: &'a [u8],
     pub(crate) progress: &'a (dyn Fn(Event) + Sync),
+    pub(crate) schedule: Schedule<'a>,
     turns: Mutex<BTreeMap<String, Arc<Mutex<()>>>>,
     modules: Mutex<Option<Arc<KernelModules>>>,
+    /// The layers that were read for boot sets: most have the same.
+    pub(crate) layers: Mutex<BTreeMap<Target, SetLayer>>,
     /// Trees that were made, on their way to the disk.
     pub(crate) settling: Settling,
 }
@@ -294,8 +299,10 @@ fn carry_out(
         signer: signer.as_ref(),
         node,
         progress,
+        schedule: Schedule::new(plan),
         turns: Mutex::default(),
         modules: Mutex::default(),
+        layers: Mutex::default(),
         settling: Settling::default(),
     };
     ansible::check(&context, plan)?;
@@ -305,9 +312,8 @@ fn carry_out(
             containers::fetch(&context, provision)?;
         }
     }
-    let built = schedule::run(&context, plan)?;
+    let built = schedule::run(&context)?;
     context.settling.wait();
-    steps::sweep_trees(&context)?;
     Ok(built)
 }
 

@@ -26,7 +26,7 @@ use crate::plan::Target;
 use crate::project::{Occupied, Project};
 use crate::said::Said;
 use crate::sources::{self, ArchiveSources};
-use crate::transactions::{Transaction, transactions};
+use crate::transactions::{Transaction, starts_from_packages, transactions};
 use crate::{ansible, containers};
 use held::Held;
 pub use held::Moving;
@@ -147,7 +147,7 @@ pub fn made(
         packages: chosen.packages.into_values().collect(),
     };
     if let Some(old) = old {
-        keep_epochs(&old, &mut lock);
+        keep_epochs(recipe, &old, &mut lock);
     }
     // To give back the memory of some hundred thousand packages takes a tenth of the time, and nobody has to wait for it.
     drop(held);
@@ -155,22 +155,28 @@ pub fn made(
     Ok(lock)
 }
 
-/// An image whose packages are what they were keeps its time, and with it stays what it is when only others' packages change.
-fn keep_epochs(old: &Lock, lock: &mut Lock) {
+/// An image whose packages are what they were keeps its time, and with it stays what it is when only others' packages change. So do
+/// the packages that a base starts from.
+fn keep_epochs(recipe: &Recipe, old: &Lock, lock: &mut Lock) {
     let targets: Vec<String> = lock.images.keys().cloned().collect();
-    for target in targets {
+    for target in targets.into_iter().filter(|target| old.images.contains_key(target)) {
         let digests = |lock: &Lock| -> Vec<Vec<Vec<Digest>>> {
             let batch = |batch: Vec<&LockedPackage>| batch.iter().map(|p| p.sha256).collect();
             let step = |step: Vec<Vec<_>>| step.into_iter().map(batch).collect();
             lock.steps(&target).into_iter().map(step).collect()
         };
-        let epoch = old.epoch_of(&target);
-        if old.images.contains_key(&target)
-            && digests(old) == digests(lock)
-            && epoch != lock.epoch
-            && let Some(image) = lock.images.get_mut(&target)
-        {
-            image.epoch = Some(epoch);
+        let [before, now] = [digests(old), digests(lock)];
+        let (epoch, first) = (old.epoch_of(&target), old.first_epoch_of(&target));
+        let current = lock.epoch;
+        let Some(image) = lock.images.get_mut(&target) else { continue };
+        if before == now {
+            image.epoch = Some(epoch).filter(|epoch| *epoch != current);
+        }
+        let starts = target.parse().is_ok_and(|target| starts_from_packages(recipe, &target));
+        let [before, now] = [before, now].map(|steps| steps.into_iter().next()?.into_iter().next());
+        if starts && before == now {
+            let whole = image.epoch.unwrap_or(current);
+            image.first_epoch = Some(first).filter(|first| *first != whole);
         }
     }
 }
@@ -523,7 +529,10 @@ impl<'u> Chosen<'u> {
 
     fn insert(&mut self, target: &str, steps: Vec<Vec<Vec<String>>>) {
         let wanted = self.wanted.get(target).copied();
-        self.images.insert(target.to_owned(), LockedImage { epoch: None, wanted, steps });
+        self.images.insert(
+            target.to_owned(),
+            LockedImage { epoch: None, first_epoch: None, wanted, steps },
+        );
     }
 
     fn note(&mut self, batches: &[Vec<&Package>]) -> Vec<Vec<String>> {

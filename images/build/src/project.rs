@@ -235,8 +235,19 @@ impl Project {
         for folder in [&scratch, &self.trees()] {
             fs_err::create_dir_all(folder).map_err(Error::io("make", folder))?;
         }
+        spread(&scratch);
         Ok(Occupied { project: self.clone(), scratch, _file: file })
     }
+}
+
+/// Has ext4 put each new folder in `folder` where much is free, and not beside the others (chattr(1), `T`): where a tree was removed
+/// lately it looks for minutes for inodes that were not in use, and takes ten times as long to make files. Elsewhere it is in vain.
+fn spread(folder: &Path) {
+    let topmost = |folder: &std::fs::File| {
+        let flags = rustix::fs::ioctl_getflags(folder)?;
+        rustix::fs::ioctl_setflags(folder, flags | rustix::fs::IFlags::TOPDIR)
+    };
+    let _ = std::fs::File::open(folder).map(|folder| topmost(&folder));
 }
 
 /// Takes the lock on `path`, if nobody else has it.

@@ -3,7 +3,6 @@
 mod collect;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::io;
 
 use overboot_debian::deb822;
 use overboot_digest::Digest;
@@ -12,6 +11,7 @@ use overboot_squashfs::Entry;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+use crate::content::Content;
 use crate::elf::{Library, Program};
 use crate::judge::speaks_against;
 use crate::look::Look;
@@ -26,14 +26,11 @@ const FORMAT: u32 = 1;
 /// Why facts cannot be had.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// A file of the image cannot be read.
-    #[error("cannot read /{path} of the image")]
-    Read {
+    /// Nobody has looked into a file.
+    #[error("what /{path} of the image says is not known")]
+    Unread {
         /// Which one.
         path: String,
-        /// Why not.
-        #[source]
-        source: io::Error,
     },
     /// What the overlay says of databases is not to be understood.
     #[error(transparent)]
@@ -124,12 +121,12 @@ pub struct Overlay {
 }
 
 impl Base {
-    /// The facts of the base with these entries, sorted by path.
+    /// The facts of the base with these entries, sorted by path, each file with what its content says.
     ///
     /// # Errors
-    /// [`Error::Read`].
-    pub fn of(entries: &[Entry]) -> Result<Self, Error> {
-        let found = Collected::of(entries, &[])?;
+    /// [`Error::Unread`].
+    pub fn of(entries: Vec<(Entry, Option<Content>)>) -> Result<Self, Error> {
+        let found = Collected::of(entries)?;
         let text = |path: &str| found.texts.get(path).map(String::as_str).unwrap_or_default();
         Ok(Self {
             format: FORMAT,
@@ -158,21 +155,20 @@ impl Base {
 }
 
 impl Overlay {
-    /// The facts of the overlay `name` with these entries, sorted by path, which was made on top of `base`. `fixed`: users whose
-    /// numbers the recipe gives.
+    /// The facts of the overlay `name` with these entries, sorted by path, each file with what its content says, which was made on
+    /// top of `base`. `fixed`: users whose numbers the recipe gives.
     ///
     /// # Errors
-    /// [`Error::Read`], or [`Error::Changes`] for what it says of itself.
+    /// [`Error::Unread`], or [`Error::Changes`] for what it says of itself.
     pub fn of(
         name: &str,
         built_on: BuiltOn,
         fixed: BTreeSet<String>,
-        entries: &[Entry],
+        entries: Vec<(Entry, Option<Content>)>,
         base: &Base,
     ) -> Result<Self, Error> {
-        let note = changes_path(name);
-        let found = Collected::of(entries, std::slice::from_ref(&note))?;
-        let changes = match found.texts.get(&note) {
+        let found = Collected::of(entries)?;
+        let changes = match found.texts.get(&changes_path(name)) {
             Some(text) => Changes::parse(text.as_bytes())?,
             None => Changes::none(),
         };

@@ -10,6 +10,7 @@
 //! | module | is about |
 //! |---|---|
 //! | [`facts`] | [`Base`] and [`Overlay`]: what is known of them, how it is found out, how it is written |
+//! | [`content`] | what the content of a file says |
 //! | [`look`] | what stands at a path |
 //! | [`elf`] | programs and libraries: sonames, versions, symbols, interpreters (hostile input) |
 //! | [`packages`] | Debian's relations among the packages of both |
@@ -20,6 +21,7 @@
 //! Pure: it takes entries and gives facts, takes facts and gives a verdict. It does not know where images are, what a recipe is,
 //! nor how anything is shown.
 
+pub mod content;
 pub mod elf;
 pub mod facts;
 mod judge;
@@ -28,6 +30,7 @@ pub mod packages;
 pub mod reason;
 mod view;
 
+pub use content::Content;
 pub use facts::{Base, BuiltOn, Error, Overlay};
 pub use judge::{Judgement, judge};
 pub use look::Look;

@@ -55,6 +55,14 @@ impl Look {
     }
 }
 
+/// Bytes as a text that no other bytes have.
+pub(crate) fn text(bytes: &[u8]) -> String {
+    match std::str::from_utf8(bytes) {
+        Ok(text) => text.to_owned(),
+        Err(_) => bytes.escape_ascii().to_string(),
+    }
+}
+
 /// The digest of extended attributes; nothing where there are none.
 pub(crate) fn attributes<'a>(all: impl Iterator<Item = &'a (Vec<u8>, Vec<u8>)>) -> Option<Digest> {
     let mut all: Vec<_> = all.collect();

@@ -16,6 +16,12 @@ pub fn changes_path(name: &str) -> String {
     format!("{FOLDER}/{name}.json")
 }
 
+/// Is that the path of what some overlay says?
+#[must_use]
+pub fn is_changes(path: &str) -> bool {
+    path.strip_prefix(FOLDER).is_some_and(|rest| rest.starts_with('/'))
+}
+
 /// Why a text is not what an overlay says.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {

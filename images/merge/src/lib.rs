@@ -22,7 +22,7 @@ mod delta;
 mod form;
 
 pub use alternatives::{Alternative, Choice, LINKS};
-pub use changes::{Changes, Error, FOLDER, changes_path};
+pub use changes::{Changes, Error, FOLDER, changes_path, is_changes};
 pub use clash::{Clash, clash};
 pub use delta::{Delta, apply, difference};
 pub use form::{ALTERNATIVES, DATABASES, Form, TRIGGERS};

@@ -75,6 +75,10 @@ pub struct LockedImage {
     /// stays the same image when only others' packages change; none: [`Lock::epoch`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub epoch: Option<u64>,
+    /// Of a base: the time that its first packages are configured at, since they change less often than the others; none: that
+    /// of the image.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub first_epoch: Option<u64>,
     /// The digest of what the recipe asks for in it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub wanted: Option<Digest>,
@@ -257,6 +261,13 @@ impl Lock {
     #[must_use]
     pub fn epoch_of(&self, target: &str) -> u64 {
         self.images.get(target).and_then(|image| image.epoch).unwrap_or(self.epoch)
+    }
+
+    /// The time that the first packages of the image `target` are configured at, in seconds since 1970.
+    #[must_use]
+    pub fn first_epoch_of(&self, target: &str) -> u64 {
+        let first = self.images.get(target).and_then(|image| image.first_epoch);
+        first.unwrap_or_else(|| self.epoch_of(target))
     }
 
     /// The state of its archive that has a package: where to look for it when the mirror has it no more.

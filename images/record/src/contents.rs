@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 /// The most that the text may have, unpacked: a base of a desktop has a few 100,000 files of 150 bytes each.
 const LONGEST: u64 = 512 << 20;
 
-/// Zstandard's level for a few megabytes of text, half of them digests: stronger ones take ten times as long for a tenth less.
+/// Zstandard's level for some megabytes of text, half of it digests: of the base that ships, 19 makes 8 % less in 0.2 s.
 const LEVEL: i32 = 6;
 
 /// What is in an image.

@@ -23,6 +23,6 @@ pub use contents::{Beneath, Contents, Deb, Distribution, Diversion, File, Kind, 
 pub use error::Error;
 pub use gather::{files, overlay, root};
 pub use layer::{CONTENTS, CONTRACT, RECORD, contents, is_image, record};
-pub use listing::{Listing, each_file};
+pub use listing::{Listing, Look, Looked, each_file};
 pub use ownership::Ownership;
 pub use record::Record;

@@ -3,11 +3,11 @@
 use std::collections::{BTreeMap, HashMap};
 use std::io::{self, BufReader, Read};
 use std::path::Path;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
 
 use overboot_cpio::mode;
-use overboot_digest::Digest;
-use overboot_merge::FOLDER as NOTES;
+use overboot_digest::{Digest, Hasher};
+use overboot_merge::is_changes;
 use overboot_pack::image;
 use overboot_pack::tree::{Entry, Kind as Packed};
 
@@ -16,8 +16,11 @@ use crate::{Error, File, Kind};
 /// How the media types of such images end.
 const SQUASHFS: &str = ".squashfs";
 
-/// The most of a database that is taken into memory.
-const LARGEST_TEXT: u64 = 256 << 20;
+/// What is seen of every file.
+const BEGINNING: u64 = 256;
+
+/// The most of a file that is looked at.
+const LARGEST_LOOK: u64 = 256 << 20;
 
 /// What is in an image.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -28,60 +31,116 @@ pub struct Listing {
     pub texts: BTreeMap<String, String>,
 }
 
+/// How somebody looks into the files of an image while they are read.
+#[derive(Debug)]
+pub struct Look<T> {
+    /// By its entry and its first 256 bytes: is more of a file to be seen? At most a quarter of a gigabyte is.
+    pub wants: fn(&Entry, &[u8]) -> bool,
+    /// What is made of a file, by its entry, its content or its beginning, and the digest of all of it.
+    pub see: fn(&Entry, &[u8], Digest) -> T,
+}
+
+/// What is in a squashfs image, and what somebody made of its files.
+#[derive(Debug)]
+pub struct Looked<T> {
+    /// What is in it.
+    pub listing: Listing,
+    /// Its entries, by path, each regular file with what was made of it.
+    pub entries: Vec<(Entry, Option<T>)>,
+}
+
+impl<T> Default for Looked<T> {
+    fn default() -> Self {
+        Self { listing: Listing::default(), entries: Vec::new() }
+    }
+}
+
 impl Listing {
     /// Reads the image at `path`, by the end of its media type: `squashfs` or `cpio.zst`.
     ///
     /// # Errors
     /// It is of neither form, or not what it says.
     pub fn of_image(path: &Path, media_type: &str) -> Result<Self, Error> {
-        let mut listing = Self::default();
         if media_type.ends_with(SQUASHFS) {
-            let entries = entries(path)?;
-            let contents = digests(path, &entries)?;
-            for (entry, content) in entries.iter().zip(contents) {
-                let mut file = file_of(entry);
-                if let Some((size, sha256, text)) = content {
-                    file.kind = Kind::File { size, sha256 };
-                    listing.texts.extend(text.map(|text| (file.path.clone(), text)));
-                }
-                listing.files.push(file);
-            }
-        } else {
-            each_file(path, media_type, |mut file, content| {
-                if let Some(content) = content {
-                    let (size, sha256, text) = digested(content, wanted(&file.path))?;
-                    file.kind = Kind::File { size, sha256 };
-                    listing.texts.extend(text.map(|text| (file.path.clone(), text)));
-                }
-                listing.files.push(file);
-                Ok(())
-            })?;
+            let look = Look { wants: |_, _| false, see: |_, _, _| () };
+            return Ok(Self::of_squashfs(path, look)?.listing);
         }
+        let mut listing = Self::default();
+        each_file(path, media_type, |mut file, content| {
+            if let Some(content) = content {
+                let content = read(content, &file.path, |_| false, |_, _| ())?;
+                listing.put(&mut file, content);
+            }
+            listing.files.push(file);
+            Ok(())
+        })?;
         listing.files.sort_by(|a, b| a.path.cmp(&b.path));
         Ok(listing)
+    }
+
+    /// Reads the squashfs image at `path`, each file once, which `look` looks into meanwhile.
+    ///
+    /// # Errors
+    /// It is not what it says.
+    pub fn of_squashfs<T: Send>(path: &Path, look: Look<T>) -> Result<Looked<T>, Error> {
+        let entries = entries(path)?;
+        let contents = contents(path, &entries, look)?;
+        let mut listing = Self::default();
+        let mut looked = Vec::with_capacity(entries.len());
+        for (entry, content) in entries.into_iter().zip(contents) {
+            let mut file = file_of(&entry);
+            let seen = content.map(|content| listing.put(&mut file, content));
+            listing.files.push(file);
+            looked.push((entry, seen));
+        }
+        listing.files.sort_by(|a, b| a.path.cmp(&b.path));
+        Ok(Looked { listing, entries: looked })
+    }
+
+    /// Notes the content of a file.
+    fn put<T>(&mut self, file: &mut File, content: Content<T>) -> T {
+        file.kind = Kind::File { size: content.size, sha256: content.sha256 };
+        self.texts.extend(content.text.map(|text| (file.path.clone(), text)));
+        content.seen
     }
 }
 
 /// Is it needed to tell who owns what?
 fn wanted(path: &str) -> bool {
-    path.starts_with(NOTES)
+    is_changes(path)
         || path == "var/lib/dpkg/status"
         || path == "var/lib/dpkg/diversions"
         || (path.starts_with("var/lib/dpkg/info/") && path.ends_with(".list"))
 }
 
-/// Size, digest and, where it is to be kept, the text of a file.
-type Digested = (u64, Digest, Option<String>);
+/// What was found in the content of a file.
+struct Content<T> {
+    size: u64,
+    sha256: Digest,
+    /// Itself, where it is to be kept.
+    text: Option<String>,
+    seen: T,
+}
 
-fn digested(content: &mut dyn Read, keep: bool) -> io::Result<Digested> {
-    if !keep {
-        let (sha256, size) = Digest::of_reader(content)?;
-        return Ok((size, sha256, None));
-    }
+/// Reads the content of the file at `path`, and keeps no more of it in memory than is wanted.
+fn read<T>(
+    content: &mut dyn Read,
+    path: &str,
+    wants: impl FnOnce(&[u8]) -> bool,
+    see: impl FnOnce(&[u8], Digest) -> T,
+) -> io::Result<Content<T>> {
     let mut bytes = Vec::new();
-    content.take(LARGEST_TEXT).read_to_end(&mut bytes)?;
-    let sha256 = Digest::of(&bytes);
-    Ok((bytes.len() as u64, sha256, Some(String::from_utf8_lossy(&bytes).into_owned())))
+    (&mut *content).take(BEGINNING).read_to_end(&mut bytes)?;
+    let keep = wanted(path);
+    if keep || wants(&bytes) {
+        (&mut *content).take(LARGEST_LOOK).read_to_end(&mut bytes)?;
+    }
+    let mut hasher = Hasher::new();
+    hasher.update(&bytes);
+    let rest = io::copy(content, &mut hasher)?;
+    let sha256 = hasher.finish();
+    let text = keep.then(|| String::from_utf8_lossy(&bytes).into_owned());
+    Ok(Content { size: bytes.len() as u64 + rest, sha256, text, seen: see(&bytes, sha256) })
 }
 
 /// Tells `each` every name in an image, and the content of regular files, whose kind has size and digest of nothing: for who
@@ -150,27 +209,37 @@ fn file_of(entry: &Entry) -> File {
     }
 }
 
-/// Reads all files of an image: while one thread decompresses, another one hashes.
-fn digests(path: &Path, entries: &[Entry]) -> Result<Vec<Option<Digested>>, Error> {
-    let next = AtomicUsize::new(0);
-    let work = || -> Result<Vec<(usize, Digested)>, Error> {
+/// Reads all files of an image: one thread from its first on, another from its last, each by a reader of its own, until they meet.
+/// Neighbours share what is decompressed for them.
+fn contents<T: Send>(
+    path: &Path,
+    entries: &[Entry],
+    look: Look<T>,
+) -> Result<Vec<Option<Content<T>>>, Error> {
+    let again = self::entries(path)?;
+    let left = Mutex::new(0..entries.len());
+    let left = || left.lock().unwrap_or_else(PoisonError::into_inner);
+    let work = |entries: &[Entry], next: &dyn Fn() -> Option<usize>| {
         let mut done = Vec::new();
-        loop {
-            let at = next.fetch_add(1, Ordering::Relaxed);
-            let Some(entry) = entries.get(at) else { return Ok(done) };
+        while let Some(at) = next() {
+            let Some(entry) = entries.get(at) else { continue };
             let Packed::File(source) = &entry.kind else { continue };
             let name = text(&entry.path);
-            let read = source.open().and_then(|mut opened| digested(&mut opened, wanted(&name)));
-            done.push((at, read.map_err(inside(path, &name))?));
+            let content = source.open().and_then(|mut opened| {
+                let wants = |beginning: &[u8]| (look.wants)(entry, beginning);
+                read(&mut opened, &name, wants, |bytes, digest| (look.see)(entry, bytes, digest))
+            });
+            done.push((at, content.map_err(inside(path, &name))?));
         }
+        Ok::<_, Error>(done)
     };
-    let mut found: Vec<Option<Digested>> = entries.iter().map(|_| None).collect();
+    let mut found: Vec<Option<Content<T>>> = entries.iter().map(|_| None).collect();
     std::thread::scope(|scope| {
-        let other = scope.spawn(work);
-        let ours = work();
+        let other = scope.spawn(|| work(&again, &|| left().next_back()));
+        let ours = work(entries, &|| left().next());
         let theirs = other.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
-        for (at, digested) in ours?.into_iter().chain(theirs?) {
-            found[at] = Some(digested);
+        for (at, content) in ours?.into_iter().chain(theirs?) {
+            found[at] = Some(content);
         }
         Ok(())
     })?;

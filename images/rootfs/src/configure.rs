@@ -21,13 +21,30 @@ pub(crate) const PREINST: &str = "the preinst script of ";
 /// What to do when a package's own script fails.
 const FAILED: &str = "\n  help: leave the package out, or put there before what its script misses: with a step before this one";
 
-/// A policy that no service is started (`invoke-rc.d`'s policy-rc.d interface: 101, "action forbidden").
-const POLICY: &str = "usr/sbin/policy-rc.d";
+/// What stands in a tree only while something is done in it, if nothing else is there.
+#[derive(Clone, Copy)]
+struct StandIn {
+    path: &'static str,
+    mode: u32,
+    /// Says whose it is. An image may have another one that does the same, and that one stays; a copy of ours that was put back
+    /// meanwhile is ours.
+    content: &'static [u8],
+}
 
-/// Ours says whose it is. An image may have one of its own that forbids everything, too, and that one stays; a copy of ours that
-/// was put back meanwhile is ours.
-const FORBIDDEN: &[u8] =
-    b"#!/bin/sh\n# Of overboot, for as long as it builds this image: no service is started.\nexit 101\n";
+/// A policy that no service is started (`invoke-rc.d`'s policy-rc.d interface: 101, "action forbidden").
+const POLICY: StandIn = StandIn {
+    path: "usr/sbin/policy-rc.d",
+    mode: 0o755,
+    content: b"#!/bin/sh\n# Of overboot, for as long as it builds this image: no service is started.\nexit 101\n",
+};
+
+/// openssh-server makes host keys when it is configured, where there are none. No image may hold any, and one of RSA takes up to a second,
+/// longer than all else that the package does.
+const RSA_KEY: StandIn = StandIn {
+    path: "etc/ssh/ssh_host_rsa_key",
+    mode: 0o600,
+    content: b"Of overboot, so that no key is made that would only be removed.\n",
+};
 
 /// Runs the preinst scripts of packages that have one (Debian Policy 6.5: `preinst install`).
 pub(crate) fn preinst(
@@ -66,8 +83,13 @@ pub(crate) fn preinst(
     Ok(())
 }
 
-/// Has dpkg configure whatever is unpacked, and run the triggers that are due.
-pub(crate) fn configure(root: &Root, sandbox: &Sandbox, log: Log<'_>) -> Result<(), Error> {
+/// Has dpkg configure `packages` and whatever else is unpacked, and run the triggers that are due.
+pub(crate) fn configure(
+    root: &Root,
+    sandbox: &Sandbox,
+    packages: &[&Package],
+    log: Log<'_>,
+) -> Result<(), Error> {
     // The tree is not used before it is whole, so nothing has to be on the disk now.
     let arguments = [
         "--force-unsafe-io",
@@ -77,7 +99,10 @@ pub(crate) fn configure(root: &Root, sandbox: &Sandbox, log: Log<'_>) -> Result<
         "--configure",
         "-a",
     ];
-    without_starting_services(root, || {
+    let makes_keys = packages.iter().any(|package| package.name == "openssh-server")
+        && root.kind(Path::new("etc/ssh")) == Some(FileType::Directory);
+    let stand_ins = if makes_keys { &[POLICY, RSA_KEY][..] } else { &[POLICY] };
+    with(stand_ins, root, || {
         let ran = sandbox.run("dpkg --configure", "dpkg", &arguments, log);
         ran.map(drop).map_err(|error| error.or_help(FAILED))
     })
@@ -88,16 +113,27 @@ pub(crate) fn without_starting_services<T>(
     root: &Root,
     work: impl FnOnce() -> Result<T, Error>,
 ) -> Result<T, Error> {
-    if root.kind(Path::new(POLICY)).is_none() {
-        root.write(POLICY, 0o755, FORBIDDEN)?;
+    with(&[POLICY], root, work)
+}
+
+fn with<T>(
+    stand_ins: &[StandIn],
+    root: &Root,
+    work: impl FnOnce() -> Result<T, Error>,
+) -> Result<T, Error> {
+    for StandIn { path, mode, content } in stand_ins {
+        if root.kind(Path::new(path)).is_none() {
+            root.write(path, *mode, content)?;
+        }
     }
     // A tree in which this failed is not used.
     let done = work()?;
-    // What was put in its place meanwhile is somebody else's.
-    if root.kind(Path::new(POLICY)) == Some(FileType::RegularFile)
-        && root.read(POLICY)? == FORBIDDEN
-    {
-        root.remove(POLICY)?;
+    for StandIn { path, content, .. } in stand_ins {
+        // What was put in its place meanwhile is somebody else's.
+        if root.kind(Path::new(path)) == Some(FileType::RegularFile) && root.read(path)? == *content
+        {
+            root.remove(path)?;
+        }
     }
     Ok(done)
 }
@@ -130,19 +166,19 @@ mod tests {
         };
         // It comes while something is done, in the place of ours, or was there before.
         during(&|| {
-            assert_eq!(root.read(POLICY).unwrap(), FORBIDDEN);
-            root.write(POLICY, 0o755, others).unwrap();
+            assert_eq!(root.read(POLICY.path).unwrap(), POLICY.content);
+            root.write(POLICY.path, 0o755, others).unwrap();
         });
-        assert_eq!(root.read(POLICY).unwrap(), others);
-        during(&|| assert_eq!(root.read(POLICY).unwrap(), others));
-        assert_eq!(root.read(POLICY).unwrap(), others);
-        root.remove(POLICY).unwrap();
+        assert_eq!(root.read(POLICY.path).unwrap(), others);
+        during(&|| assert_eq!(root.read(POLICY.path).unwrap(), others));
+        assert_eq!(root.read(POLICY.path).unwrap(), others);
+        root.remove(POLICY.path).unwrap();
         // Ours goes, though it was put aside and back.
         during(&|| {
-            let ours = root.read(POLICY).unwrap();
-            root.remove(POLICY).unwrap();
-            root.write(POLICY, 0o755, &ours).unwrap();
+            let ours = root.read(POLICY.path).unwrap();
+            root.remove(POLICY.path).unwrap();
+            root.write(POLICY.path, 0o755, &ours).unwrap();
         });
-        assert!(!root.exists(POLICY));
+        assert!(!root.exists(POLICY.path));
     }
 }

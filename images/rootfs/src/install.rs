@@ -55,7 +55,7 @@ pub fn install(
             unpack(root, &packages, filters, threads)?;
         }
         log(&format!("configuring {} packages", batch.len()));
-        configure::configure(root, &sandbox, log)?;
+        configure::configure(root, &sandbox, &packages, log)?;
     }
     configure::check(root)
 }

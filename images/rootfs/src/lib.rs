@@ -39,7 +39,7 @@ pub use error::Error;
 pub use filters::Filters;
 pub use install::{Package, install, skeleton};
 pub use network::Network;
-pub use root::{Root, duplicate, remove_tree};
+pub use root::{Root, duplicate, no_newer, remove_tree};
 pub use run::Output;
 pub use sandbox::Sandbox;
 pub use unpack::{extract, paths};

@@ -20,11 +20,13 @@ use crate::error::Error;
 mod attributes;
 mod duplicate;
 mod removal;
+mod times;
 
 pub(crate) use attributes::{Attributes, set_attributes, set_attributes_of};
 pub use duplicate::duplicate;
 pub(crate) use removal::remove_all;
 pub use removal::remove_tree;
+pub use times::no_newer;
 
 /// A root tree. Paths are relative to it, without a leading `/`; symbolic links on the way are followed as they would be by
 /// a process whose root this is, so that none leads out (openat2(2), `RESOLVE_IN_ROOT`).

@@ -1,8 +1,8 @@
 //! Packages into a tree, as `dpkg --unpack` would (dpkg's `archives.c`), but decompressed in parallel.
 //!
 //! Threads decompress ahead, each into a bounded queue; one thread makes the names, package after package in the given order, so that
-//! the result does not depend on how many threads there are; contents and looks come beside (`filler`). Conffiles are put beside their place as `NAME.dpkg-new`, where
-//! dpkg looks for them when it configures the package.
+//! the result does not depend on how many threads there are; contents and looks come beside (`filler`). Conffiles are put beside their
+//! place as `NAME.dpkg-new`, where dpkg looks for them when it configures the package.
 
 mod filler;
 #[cfg(test)]

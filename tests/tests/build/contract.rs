@@ -5,7 +5,7 @@ use std::path::Path;
 use std::process::Command;
 
 use overboot_digest::Digest;
-use overboot_testkit::archive::{Archive, Deb};
+use overboot_testkit::archive::{Archive, Deb, Server, SigningKey};
 use overboot_testkit::program::run;
 use overboot_testkit::vm::QEMU;
 use overboot_testkit::{images, require};
@@ -334,11 +334,36 @@ fn a_valid_overlay_stays_when_that_is_asked_for() {
     assert_eq!(project.images(), again);
 }
 
-/// A base from the real archive as it was before its security updates, one with them, and a machine that boots the new base
+/// Updates of packages that a base from the real archive has: the same files under a higher version. What the archive itself has of
+/// them moves into its release every few weeks.
+fn updates(project: &Project) -> Archive {
+    let mut archive = Archive::new("fixes");
+    for package in locked(&project.folder) {
+        let field = |name: &str| package[name].as_str().unwrap();
+        if !["libc6", "libssl3t64", "curl", "sudo"].contains(&field("name")) {
+            continue;
+        }
+        let folder = folder();
+        let digest = field("sha256").trim_start_matches("sha256:");
+        let deb = project.cache.join(format!("packages/sha256/{digest}.deb"));
+        let (tree, new) = (folder.path().join("tree"), folder.path().join("new.deb"));
+        run(Command::new("dpkg-deb").arg("-R").arg(deb).arg(&tree));
+        let control = fs::read_to_string(tree.join("DEBIAN/control")).unwrap();
+        let version = format!("\nVersion: {}", field("version"));
+        assert!(control.contains(&version), "{control}");
+        let control = control.replace(&version, &format!("{version}+deb13u99"));
+        fs::write(tree.join("DEBIAN/control"), &control).unwrap();
+        run(Command::new("dpkg-deb").args(["-Zzstd", "-z1", "-b"]).arg(&tree).arg(&new));
+        archive = archive.package_file(&control, fs::read(new).unwrap());
+    }
+    archive
+}
+
+/// A base from the real archive as it was before its security updates, one with them and more, and a machine that boots the new base
 /// with the overlay that was made on the old one.
 #[test]
 fn what_is_called_valid_after_security_updates_boots() {
-    if !(require::root() && require::program(QEMU)) {
+    if !(require::root() && require::programs(&[QEMU, "dpkg-deb"])) {
         return;
     }
     let folder = folder();
@@ -358,14 +383,24 @@ fn what_is_called_valid_after_security_updates_boots() {
     project.write_recipe(&old);
     project.succeed(&["build", "overlay/tools"]);
     let first = project.images();
-    let before = packages(&project.folder);
+    let before = locked(&project.folder);
 
-    project.write_recipe(&old.replacen("updates = false\nsecurity = false\n", "", 1));
+    let key = SigningKey::generate();
+    let server = Server::start(updates(&project).build(&key));
+    fs::write(project.folder.join("keys/fixes.asc"), key.armored_certificate()).unwrap();
+    let fixes = format!(
+        "[archive.extra.fixes]\nmirror = \"{}\"\nsuites = [\"fixes\"]\nkeyring = \"keys/fixes.asc\"\n\
+        in-image = false\n",
+        server.uri()
+    );
+    let new = old.replacen("updates = false\nsecurity = false\n", "", 1);
+    project.write_recipe(&format!("{new}{fixes}"));
+    project.succeed(&["lock", "--update"]);
     project.succeed(&["build", "base/base"]);
-    let updated = packages(&project.folder);
+    let updated = locked(&project.folder);
     let updated = updated.iter().filter(|package| !before.contains(package)).count();
     eprintln!("{updated} packages were updated");
-    assert!(updated > 0, "the archive has no update to test with");
+    assert!(updated >= 4, "what was updated is in the lock");
     assert_eq!(check(&project, &[]), of("valid", &[]));
     succeeded(&project.run(&["build", "--keep-overlays", "set/tools"]));
     let second = project.images();
@@ -375,11 +410,9 @@ fn what_is_called_valid_after_security_updates_boots() {
     project.succeed(&["try", "tools", "--no-console", "--run", command]);
 }
 
-/// The keys of all packages in the lock.
-fn packages(project: &Path) -> Vec<String> {
+/// All packages in the lock.
+fn locked(project: &Path) -> Vec<toml::Value> {
     let lock: toml::Table =
         fs::read_to_string(project.join("overboot.lock")).unwrap().parse().unwrap();
-    let text = |package: &toml::Value, key: &str| package[key].as_str().unwrap().to_owned();
-    let packages = lock["package"].as_array().unwrap().iter();
-    packages.map(|package| text(package, "name") + "=" + &text(package, "version")).collect()
+    lock["package"].as_array().unwrap().clone()
 }

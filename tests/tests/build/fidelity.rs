@@ -7,10 +7,12 @@ use std::process::Command;
 
 use overboot_archive::mirror::{host_mirror, host_security_mirror};
 use overboot_rootfs::{Root, identity};
+use overboot_testkit::archive::Deb;
 use overboot_testkit::program::run;
 use overboot_testkit::{images, require};
 
 use crate::project::{Project, folder, names};
+use crate::small::{self, Small};
 
 #[test]
 fn dpkg_and_apt_are_content_with_the_tree() {
@@ -96,4 +98,34 @@ fn no_image_holds_an_identity() {
         let keys = names(&tree.join("root/.ssh"));
         assert_eq!(keys, Vec::<PathBuf>::new(), "{target}");
     }
+}
+
+#[test]
+fn no_key_is_made_to_be_removed() {
+    if !small::possible() {
+        return;
+    }
+    // As that of openssh-server, which tells which ones it makes.
+    let script = "#!/bin/sh\nset -e\nfor kind in ecdsa rsa; do\nfile=/etc/ssh/ssh_host_${kind}_key\n\
+        if ! [ -f $file ]; then echo $kind >> /etc/made; echo key > $file; fi\ndone\n";
+    let server = Deb::new("openssh-server", "1:10.0p1-7")
+        .field("Depends", "system")
+        .file("etc/ssh/moduli", 0o644, b"x")
+        .control_file("postinst", 0o755, script.as_bytes());
+    let small = Small::with(small::archive().package(server));
+    let recipe = small::recipe(&small.project.key(), &small.server.uri())
+        .replace("[\"greeter\"]", "[\"openssh-server\"]")
+        .replace(
+            "[overlay.tools]",
+            "[[base.base.provision]]\nscript = \"seen.sh\"\n\n[overlay.tools]",
+        );
+    small.project.write_recipe(&recipe);
+    let seen = "#!/bin/sh\necho /etc/ssh/* > /etc/seen\n";
+    fs::write(small.project.folder.join("seen.sh"), seen).unwrap();
+    small.project.succeed(&["build", "base/base"]);
+    let tree = small.project.tree("base-base");
+    let said = |path: &str| fs::read_to_string(tree.join(path)).unwrap();
+    assert_eq!(said("etc/made"), "ecdsa\n");
+    assert_eq!(said("etc/seen"), "/etc/ssh/moduli /etc/ssh/ssh_host_ecdsa_key\n");
+    assert_eq!(names(&tree.join("etc/ssh")), [tree.join("etc/ssh/moduli")]);
 }

@@ -29,7 +29,8 @@ fn deb(name: &str, version: &str, depends: &str) -> Deb {
     if depends.is_empty() { deb } else { deb.field("Depends", depends) }
 }
 
-const OVERLAY: &str = "\n[overlay.nails]\nbase = \"base\"\n[[overlay.nails.provision]]\npackages = [\"nail\", \"user\"]\n";
+const OVERLAY: &str = "\n[overlay.nails]\nbase = \"base\"\n[[overlay.nails.provision]]\npackages = [\"nail\", \"user\"]\n\
+    [overlay.plain]\nbase = \"base\"\n[[overlay.plain.provision]]\nscript = \"overlays/tools.sh\"\n";
 
 fn locked(small: &Small) -> toml::Table {
     let text = fs::read_to_string(small.project.folder.join("overboot.lock")).unwrap();

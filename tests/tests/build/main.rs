@@ -12,6 +12,7 @@
 //! - [`caches`]: packages by way of a real apt-cacher-ng, and builds without a network
 //! - [`firmware`]: what network cards need first, as a second initrd
 //! - [`contract`]: which overlays hold when their base changes
+//! - [`again`]: a base whose packages move goes on from those that did not
 //! - [`damaged`]: what is damaged or lost in the store is found, and made again
 //! - [`shipped`]: every recipe that ships, on stand-ins for what vendors let nobody ship; ten overlays on the boot server
 //! - [`mistakes`]: what only the archive or a build finds wrong with a recipe has its place in it
@@ -27,6 +28,7 @@
     reason = "a test may panic, says why it is skipped, and has no public side"
 )]
 
+mod again;
 mod ansible;
 mod archives;
 mod caches;

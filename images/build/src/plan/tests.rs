@@ -45,6 +45,7 @@ fn lock(epoch: u64, greeter: &str, hammer: &str) -> Lock {
         LockedImage {
             steps: vec![vec![vec![format!("greeter={greeter}")]]],
             epoch: None,
+            first_epoch: None,
             wanted: None
         }
     );

@@ -1,7 +1,7 @@
 //! An image and its record into the store.
 
 use overboot_digest::Digest;
-use overboot_record::{CONTENTS, RECORD, Record};
+use overboot_record::{CONTENTS, Looked, RECORD, Record};
 use overboot_store::{ArtifactManifest, BlobWriter, Layer, Store, layout};
 
 use super::contents;
@@ -41,12 +41,12 @@ pub(crate) fn publish_layers(
     mut layers: Vec<Layer>,
     made: Made,
 ) -> Result<(), Error> {
-    // Each reads the whole image.
+    let Looked { listing, entries } = contents::read(context, step, &layers)?;
     let (contents, facts) = std::thread::scope(|scope| {
-        let (store, image) = (context.store, layers.first());
+        let store = context.store;
         let facts =
-            scope.spawn(move || contract::of_image(store, context.recipe, &step.target, image));
-        let contents = contents::of(context, step, &layers);
+            scope.spawn(move || contract::of_image(store, context.recipe, &step.target, entries));
+        let contents = contents::of(context, step, &layers, listing);
         (contents, facts.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
     });
     let contents = contents?;

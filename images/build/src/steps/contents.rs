@@ -3,13 +3,17 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
+use overboot_contract::Content;
 use overboot_debian::deb;
 use overboot_recipe::{LockedPackage, Provisioner, Whence};
-use overboot_record::{Beneath, Contents, Deb, Distribution, File, Kind, Listing, Package, files};
+use overboot_record::{
+    Beneath, Contents, Deb, Distribution, File, Kind, Listing, Looked, Package, files,
+};
 use overboot_store::Layer;
 
 use super::kernel::{LOADERS_FOLDER, TITLE};
 use super::tree::{self, gone};
+use crate::contract::LOOK;
 use crate::error::Error;
 use crate::execute::Context;
 use crate::lock::LOADERS;
@@ -18,22 +22,38 @@ use crate::plan::{Step, Target};
 /// How modules may be compressed in their package; in images they are not.
 const COMPRESSED: [&str; 3] = [".xz", ".zst", ".gz"];
 
-/// The contents of what is in `layers`; none of a boot set, which is a list of images.
+/// What is in the image in `layers`, for those who want to know more of it, too; nothing of what is a file as it was found.
+pub(crate) fn read(
+    context: &Context<'_>,
+    step: &Step,
+    layers: &[Layer],
+) -> Result<Looked<Content>, Error> {
+    context.log(&step.target)("listing what is in it");
+    let Some(image) = layers.first() else { return Ok(Looked::default()) };
+    let path = context.store.blob_path(&image.digest);
+    Ok(match &step.target {
+        Target::Base(_) | Target::Overlay(_) => Listing::of_squashfs(&path, LOOK)?,
+        Target::Modules(_) | Target::Initrd(_) | Target::Firmware(_) => {
+            Looked { listing: Listing::of_image(&path, &image.media_type)?, ..Looked::default() }
+        }
+        Target::Kernel | Target::Ipxe | Target::Set(_) => Looked::default(),
+    })
+}
+
+/// The contents of what is in `layers`, an image with that `listing`; none of a boot set, which is a list of images.
 pub(crate) fn of(
     context: &Context<'_>,
     step: &Step,
     layers: &[Layer],
+    listing: Listing,
 ) -> Result<Option<Contents>, Error> {
-    context.log(&step.target)("listing what is in it");
     Ok(Some(match &step.target {
         Target::Base(_) => {
-            let listing = listing(context, layers)?;
             let contents = overboot_record::root(listing, whose(context), &debs(context, step))?;
             with_modules(context, step, contents)?
         }
         Target::Overlay(name) => {
             let (below, beneath) = below(context, step, name)?;
-            let listing = listing(context, layers)?;
             let debs = debs(context, step);
             let contents = overboot_record::overlay(name, listing, &below, beneath, &debs)?;
             with_modules(context, step, contents)?
@@ -44,12 +64,8 @@ pub(crate) fn of(
             let path = kernel.image().strip_prefix(&tree).unwrap_or(kernel.image());
             of_package(context, "kernel", single(&path.display().to_string(), &layers[..1]))?
         }
-        Target::Modules(_) | Target::Initrd(_) => {
-            of_package(context, "kernel", listing(context, layers)?)?
-        }
-        Target::Firmware(_) => {
-            of_package(context, &step.target.to_string(), listing(context, layers)?)?
-        }
+        Target::Modules(_) | Target::Initrd(_) => of_package(context, "kernel", listing)?,
+        Target::Firmware(_) => of_package(context, &step.target.to_string(), listing)?,
         Target::Ipxe => {
             let named = layers.iter().filter_map(|layer| {
                 let name = layer.annotations.get(TITLE)?;
@@ -60,11 +76,6 @@ pub(crate) fn of(
         }
         Target::Set(_) => return Ok(None),
     }))
-}
-
-fn listing(context: &Context<'_>, layers: &[Layer]) -> Result<Listing, Error> {
-    let Some(image) = layers.first() else { return Ok(Listing::default()) };
-    Ok(Listing::of_image(&context.store.blob_path(&image.digest), &image.media_type)?)
 }
 
 /// The contents of an image of files that come from the packages of `image` in the lock.

@@ -8,7 +8,7 @@ use overboot_recipe::Compression;
 use overboot_squashfs::{Compression as Squash, Options};
 
 use super::artifact::{Made, contents_digest, publish};
-use super::tree;
+use super::tree::{self, gone};
 use crate::error::Error;
 use crate::execute::Context;
 use crate::plan::{Step, Target};
@@ -17,11 +17,12 @@ use crate::plan::{Step, Target};
 /// fetches it.
 const ZSTD_LEVEL: i32 = 19;
 
-/// Bytes of compressed blocks to keep for the next time: about ten generations of a base and its overlays.
+/// Bytes of compressed blocks and modules to keep for the next time: more than ten generations of a base and its overlays.
 const BLOCKS_LIMIT: u64 = 2 << 30;
 
 pub(crate) fn base(context: &Context<'_>, step: &Step, name: &str) -> Result<u64, Error> {
     let tree = tree::base(context, name)?;
+    context.schedule.has_tree(&step.target);
     let compression = context.recipe.bases.get(name).map_or(Compression::Zstd, |b| b.compression);
     context.log(&step.target)("packing");
     publish(context, step, "squashfs", |out| {
@@ -38,13 +39,15 @@ pub(crate) fn base(context: &Context<'_>, step: &Step, name: &str) -> Result<u64
 
 pub(crate) fn overlay(context: &Context<'_>, step: &Step, name: &str) -> Result<u64, Error> {
     let tree = tree::upper(context, name)?;
-    let compression =
-        context.recipe.overlays.get(name).map_or(Compression::Zstd, |o| o.compression);
+    context.schedule.has_tree(&step.target);
+    let Some(overlay) = context.recipe.overlays.get(name) else { return Err(gone(&step.target)) };
     context.log(&step.target)("packing");
     publish(context, step, "squashfs", |out| {
-        let options = options(context, &step.target, compression);
+        let options = options(context, &step.target, overlay.compression);
         let packed =
             upper::write_squashfs(&tree, &scan(context, &step.target), &options, out, &mut |_| {})?;
+        // What is in it is told by what is in its base.
+        context.schedule.wait_for(&Target::Base(overlay.base.value.clone()))?;
         Ok(made(context, step, &packed.facts))
     })
 }
@@ -65,7 +68,7 @@ pub(crate) fn options(context: &Context<'_>, target: &Target, compression: Compr
     }
 }
 
-/// What was compressed before.
+/// What was compressed, or decompressed, before.
 pub(crate) fn blocks(context: &Context<'_>) -> Arc<BlockDirectory> {
     Arc::new(BlockDirectory::open(context.project.blocks(), BLOCKS_LIMIT))
 }

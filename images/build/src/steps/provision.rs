@@ -1,13 +1,13 @@
 //! The steps of a recipe, on a tree.
 
-use overboot_recipe::{Place, Placed, Provisioner, Sudo, Systemd};
+use overboot_recipe::{Lock, LockedPackage, Place, Placed, Provisioner, Sudo, Systemd};
 use overboot_rootfs::provision::Verb;
 use overboot_rootfs::{Filters, Package, Root, install, provision};
 
 use super::{ansible, kernel, needs};
 use crate::error::Error;
 use crate::execute::Context;
-use crate::plan::Target;
+use crate::plan::{Target, steps_of};
 use crate::transactions::{Packages, Transaction, starts_from_packages, transactions};
 use crate::{containers, debs};
 
@@ -26,6 +26,44 @@ pub(super) fn all(
     Ok(())
 }
 
+/// Installs the first packages of an image that starts from some, which [`all`] goes on from.
+pub(super) fn first(
+    context: &Context<'_>,
+    target: &Target,
+    root: &Root,
+    filters: &Filters,
+) -> Result<(), Error> {
+    let batches: Vec<_> = first_batch(context.lock, target).into_iter().collect();
+    let epoch = context.lock.first_epoch_of(&target.to_string());
+    let (_, wanted) = transactions(steps_of(context.recipe, target), true);
+    packages(context, target, root, (&batches, epoch), wanted.first(), filters)
+}
+
+/// The packages that an image starts from, if it does: those that all others stand on, configured before any other is there.
+pub(super) fn first_batch<'l>(lock: &'l Lock, target: &Target) -> Option<Vec<&'l LockedPackage>> {
+    lock.steps(&target.to_string()).into_iter().next()?.into_iter().next()
+}
+
+fn packages(
+    context: &Context<'_>,
+    target: &Target,
+    root: &Root,
+    (batches, epoch): (&[Vec<&LockedPackage>], u64),
+    wanted: Option<&Packages>,
+    filters: &Filters,
+) -> Result<(), Error> {
+    let batches: Vec<Vec<Package>> = batches
+        .iter()
+        .map(|batch| batch.iter().map(|package| context.package_file(package)).collect())
+        .collect::<Result<_, Error>>()?;
+    let threads = context.project.options().threads.get();
+    let installed = install(root, &batches, filters, epoch, threads, &context.log(target));
+    installed.map_err(|error| {
+        let place = place_of(context, target, wanted, &error.packages());
+        Error::from(error).placed(context.recipe, place)
+    })
+}
+
 fn one(
     context: &Context<'_>,
     target: &Target,
@@ -40,16 +78,9 @@ fn one(
         Transaction::Packages(number) => {
             let locked = context.lock.steps(&target.to_string());
             let batches = locked.get(number).map(Vec::as_slice).unwrap_or_default();
-            let batches: Vec<Vec<Package>> = batches
-                .iter()
-                .map(|batch| batch.iter().map(|package| context.package_file(package)).collect())
-                .collect::<Result<_, Error>>()?;
-            let threads = context.project.options().threads.get();
-            let installed = install(root, &batches, filters, epoch, threads, &log);
-            installed.map_err(|error| {
-                let place = place_of(context, target, wanted.get(number), &error.packages());
-                Error::from(error).placed(context.recipe, place)
-            })?;
+            let begun = number == 0 && starts_from_packages(context.recipe, target);
+            let batches = batches.get(usize::from(begun)..).unwrap_or_default();
+            packages(context, target, root, (batches, epoch), wanted.get(number), filters)?;
         }
         Transaction::Files(path) => {
             log(&format!("files {}", path.display()));

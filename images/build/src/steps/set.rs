@@ -10,7 +10,7 @@ use super::artifact::{Made, media_type, publish_layers};
 use super::firmware;
 use super::tree::gone;
 use crate::error::Error;
-use crate::execute::Context;
+use crate::execute::{Context, lock_of};
 use crate::plan::{Step, Target};
 
 /// What a node needs besides its layers: the kernel, its page tables, the running system and room to write.
@@ -118,12 +118,18 @@ fn blob(artifact: &Artifact) -> Blob {
 }
 
 fn layer(context: &Context<'_>, target: Target) -> Result<SetLayer, Error> {
+    let mut layers = lock_of(&context.layers);
+    if let Some(layer) = layers.get(&target) {
+        return Ok(layer.clone());
+    }
     let artifact = find(context, &target)?;
     let path = context.store.blob_path(&artifact.layer().digest);
     let open = fs_err::File::open(&path).map_err(Error::io("read", &path))?;
     // `base/base` is the layer `base`, `overlay/discovery` the layer `discovery`.
     let name = target.to_string();
     let name = name.rsplit('/').next().unwrap_or_default();
-    SetLayer::of_reader(name, LayerFormat::Squashfs, std::io::BufReader::new(open))
-        .map_err(Error::io("read", &path))
+    let layer = SetLayer::of_reader(name, LayerFormat::Squashfs, std::io::BufReader::new(open));
+    let layer = layer.map_err(Error::io("read", &path))?;
+    layers.insert(target, layer.clone());
+    Ok(layer)
 }

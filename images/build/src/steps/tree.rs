@@ -4,15 +4,16 @@ use std::path::{Path, PathBuf};
 use std::sync::PoisonError;
 
 use overboot_digest::Digest;
-use overboot_recipe::{Lock, Provisioner, Recipe};
-use overboot_rootfs::{Filters, Root, duplicate, identity, layered, upper};
+use overboot_recipe::{Base, Lock, Provisioner, Recipe};
+use overboot_rootfs::{Filters, Root, duplicate, identity, layered, no_newer, upper};
 
 use super::provision;
-use super::whole::{COUNT, beside, is_whole};
+use super::whole::{COUNT, COUNTED, beside, is_whole};
 use crate::ansible::PYTHON;
 use crate::apt::{apt_preferences, apt_sources, image_keys};
 use crate::error::Error;
 use crate::execute::Context;
+use crate::inputs::Inputs;
 use crate::lock::LOADERS;
 use crate::plan::{Given, MAKER, Target, steps_of, tree_key};
 use crate::project::Project;
@@ -44,15 +45,44 @@ pub(crate) fn base(context: &Context<'_>, name: &str) -> Result<PathBuf, Error> 
     let tree = base_name(context.recipe, context.lock, context.given, name);
     kept(context, &tree, |folder| {
         let root = Root::open(folder)?;
-        let filters = Filters::default().and(&base.path_exclude, &base.path_include);
-        keep_to(&root, "overboot", &filters)?;
+        let filters = filters_of(base);
         if base.variant.has_packages() {
+            start(context, &target, &root, &filters)?;
             apt(context, &root)?;
+        } else {
+            keep_to(&root, "overboot", &filters)?;
         }
         provision::all(context, &target, &root, &base.provision, &filters)?;
         identity::remove(&root)?;
-        Ok(())
+        // An overlay that is made on it later has folders of it, with their times.
+        Ok(no_newer(&root, context.epoch(&target))?)
     })
+}
+
+/// Installs the packages that all others of a base stand on, and which change least often. A base that was built before is changed
+/// again and again: the tree is then kept as it is with them, and the rest is done on a copy.
+fn start(
+    context: &Context<'_>,
+    target: &Target,
+    root: &Root,
+    filters: &Filters,
+) -> Result<(), Error> {
+    let carry_out = |root: &Root| {
+        keep_to(root, "overboot", filters)?;
+        provision::first(context, target, root, filters)?;
+        // Of a kept one the base's own epoch is later than when it was made.
+        Ok(no_newer(root, context.lock.first_epoch_of(&target.to_string()))?)
+    };
+    let name = start_name(context.lock, target, filters);
+    if !context.given.have.contains_key(target) && !is_kept(context, &name) {
+        return carry_out(root);
+    }
+    let kept = kept(context, &name, |folder| carry_out(&Root::open(folder)?))?;
+    Ok(duplicate(&Root::open(kept)?, root)?)
+}
+
+fn filters_of(base: &Base) -> Filters {
+    Filters::default().and(&base.path_exclude, &base.path_include)
 }
 
 /// Tells apt on the node where packages come from.
@@ -177,10 +207,14 @@ pub(crate) fn sweep(context: &Context<'_>) -> Result<(), Error> {
     needed.extend(firmware.map(|target| files_name(context, &target.packages())));
     let bases = context.recipe.bases.keys();
     needed.extend(bases.map(|name| base_name(context.recipe, context.lock, context.given, name)));
+    needed.extend(context.recipe.bases.iter().map(|(name, base)| {
+        start_name(context.lock, &Target::Base(name.clone()), &filters_of(base))
+    }));
     let overlays = context.recipe.overlays.keys();
     let begun = |name: &String| installed(context.recipe, context.lock, context.given, name);
     needed.extend(overlays.filter_map(begun).map(|(tree, ..)| tree));
-    let beside = needed.iter().flat_map(|name| [COUNT, PACKED].map(|end| format!("{name}{end}")));
+    let ends = [COUNT, COUNTED, PACKED];
+    let beside = needed.iter().flat_map(|name| ends.map(|end| format!("{name}{end}")));
     let beside: Vec<String> = beside.collect();
     needed.extend(beside);
     let entries = fs_err::read_dir(&folder).map_err(Error::io("read", &folder))?;
@@ -227,6 +261,18 @@ fn installed<'r>(
     let target = Target::Overlay(name.to_owned());
     let key = tree_key(recipe, lock, given, &target, first);
     Some((format!("overlay-{name}-{}", key.short()), first, rest))
+}
+
+/// The name of the tree of a base with its first packages.
+fn start_name(lock: &Lock, target: &Target, filters: &Filters) -> String {
+    let packages = provision::first_batch(lock, target).into_iter().flatten();
+    let packages: Vec<String> = packages.map(|package| package.sha256.hex()).collect();
+    let mut inputs = Inputs::default();
+    inputs.set("maker", MAKER);
+    inputs.set("epoch", lock.first_epoch_of(&target.to_string()));
+    inputs.set("path filters", filters.to_dpkg_cfg());
+    inputs.set_list("packages", &packages);
+    format!("start-{}", inputs.key().short())
 }
 
 fn base_name(recipe: &Recipe, lock: &Lock, given: &Given, name: &str) -> String {

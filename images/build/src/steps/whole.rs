@@ -3,6 +3,7 @@
 //! A tree is used as soon as it is made, and on the disk some time later. Until then its note holds only while the machine runs: a
 //! process that is killed loses nothing, and where power fails the tree is made anew.
 
+use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -15,6 +16,9 @@ use crate::error::Error;
 
 /// What the file beside a tree is called that says how many entries it has.
 pub(super) const COUNT: &str = ".entries";
+
+/// The same of one that is about to take its place.
+pub(super) const COUNTED: &str = ".entries.new";
 
 /// What stands in a note before the start of the machine after which it counts.
 const SINCE: &str = " since ";
@@ -47,7 +51,7 @@ fn state(tree: &Path) -> Option<State> {
 
 /// The trees that are on their way to the disk.
 #[derive(Debug, Default)]
-pub(crate) struct Settling(Mutex<Vec<JoinHandle<()>>>);
+pub(crate) struct Settling(Mutex<BTreeMap<PathBuf, JoinHandle<()>>>);
 
 impl Settling {
     /// Gives a tree that is whole its name, and a note that says so.
@@ -75,22 +79,25 @@ impl Settling {
     }
 
     fn settle(&self, path: &Path, count: String) {
-        let (tree, noted) = (path.to_owned(), noted(path));
+        let mut settling = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        // Once: two would write the same note.
+        if settling.contains_key(path) {
+            return;
+        }
+        let (tree, noted, aside) = (path.to_owned(), noted(path), beside(path, COUNTED));
         let settled = std::thread::spawn(move || {
-            let mut aside = noted.clone().into_os_string();
-            aside.push(".new");
             // Where this fails the tree is used until the machine is started again, and then made anew.
             let _ = sync(&tree)
                 .and_then(|()| fs_err::write(&aside, &count))
                 .and_then(|()| fs_err::rename(&aside, &noted));
         });
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).push(settled);
+        settling.insert(path.to_owned(), settled);
     }
 
     /// Waits until all of them are there.
     pub(crate) fn wait(&self) {
         let all = std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner));
-        for settled in all {
+        for settled in all.into_values() {
             let _ = settled.join();
         }
     }

@@ -1,24 +1,16 @@
-//! What the entries of an image say, each read once.
+//! What the entries of an image say.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::io::{self, Read, copy};
 
-use overboot_digest::{Digest, Hasher};
-use overboot_squashfs::{Entry, Kind as EntryKind, Source};
+use overboot_squashfs::{Entry, Kind as EntryKind};
 
 use super::Error;
-use crate::elf::{self, Elf};
-use crate::look::{Kind, Look, attributes};
+use crate::content::{Content, is_loader_configuration};
+use crate::elf::Elf;
+use crate::look::{Kind, Look, attributes, text};
 
 /// The attribute that makes a folder opaque (Documentation/filesystems/overlayfs.rst).
 const OPAQUE: &[u8] = b"trusted.overlay.opaque";
-/// Files whose text is looked at, besides those of `ld.so.conf`.
-const TEXTS: [&str; 3] = ["etc/group", "etc/passwd", "var/lib/dpkg/status"];
-/// The largest program or text that is looked into.
-const LARGEST: u64 = 256 << 20;
-/// What the kernel reads of a script's first line (execve(2)).
-const FIRST_LINE: u64 = 256;
-
 #[derive(Debug, Default)]
 pub(super) struct Collected {
     pub(super) looks: BTreeMap<String, Look>,
@@ -32,18 +24,16 @@ pub(super) struct Collected {
 }
 
 impl Collected {
-    /// Reads `entries`, sorted by path; also the text of `more`.
-    pub(super) fn of(entries: &[Entry], more: &[String]) -> Result<Self, Error> {
+    /// All that `entries` say, sorted by path, each file with what its content says.
+    pub(super) fn of(entries: Vec<(Entry, Option<Content>)>) -> Result<Self, Error> {
         let mut found = Self::default();
-        for entry in entries {
-            let path = text(&entry.path);
-            let failed = |source| Error::Read { path: path.clone(), source };
-            found.add(&path, entry, more).map_err(failed)?;
+        for (entry, content) in entries {
+            found.add(&text(&entry.path), &entry, content)?;
         }
         Ok(found)
     }
 
-    fn add(&mut self, path: &str, entry: &Entry, more: &[String]) -> io::Result<()> {
+    fn add(&mut self, path: &str, entry: &Entry, content: Option<Content>) -> Result<(), Error> {
         let device =
             |kind: char, (major, minor): (u32, u32)| Kind::Other(format!("{kind} {major}:{minor}"));
         let mut mode = entry.mode & 0o7777;
@@ -54,12 +44,10 @@ impl Collected {
                 }
                 Kind::Folder
             }
-            EntryKind::File(source) => {
-                let wanted = TEXTS.contains(&path)
-                    || more.iter().any(|more| more == path)
-                    || is_loader_configuration(path);
-                Kind::File(self.file(path, source.as_ref(), mode & 0o111 != 0, wanted)?)
-            }
+            EntryKind::File(_) => match content {
+                Some(content) => self.file(path, content),
+                None => return Err(Error::Unread { path: path.to_owned() }),
+            },
             EntryKind::Symlink(target) => {
                 mode = 0;
                 Kind::Link(text(target))
@@ -83,33 +71,17 @@ impl Collected {
         Ok(())
     }
 
-    fn file(
-        &mut self,
-        path: &str,
-        source: &dyn Source,
-        executable: bool,
-        wanted: bool,
-    ) -> io::Result<Digest> {
-        let mut file = source.open()?;
-        let mut bytes = Vec::new();
-        (&mut file).take(FIRST_LINE).read_to_end(&mut bytes)?;
-        let elf = bytes.starts_with(elf::MAGIC);
-        if elf || wanted {
-            (&mut file).take(LARGEST).read_to_end(&mut bytes)?;
-        }
-        if elf && let Some(elf) = elf::read(&bytes) {
+    fn file(&mut self, path: &str, content: Content) -> Kind {
+        if let Some(elf) = content.elf {
             self.elves.insert(path.to_owned(), elf);
         }
-        if executable && let Some(interpreter) = interpreter(&bytes) {
+        if let Some(interpreter) = content.interpreter {
             self.scripts.insert(path.to_owned(), interpreter);
         }
-        let mut hasher = Hasher::new();
-        hasher.update(&bytes);
-        copy(&mut file, &mut hasher)?;
-        if wanted {
-            self.texts.insert(path.to_owned(), String::from_utf8_lossy(&bytes).into_owned());
+        if let Some(text) = content.text {
+            self.texts.insert(path.to_owned(), text);
         }
-        Ok(hasher.finish())
+        Kind::File(content.digest)
     }
 
     /// Another name of a file.
@@ -129,50 +101,5 @@ impl Collected {
         let texts = self.texts.iter().filter(|(path, _)| is_loader_configuration(path));
         let lines = texts.flat_map(|(_, text)| text.lines()).map(str::trim);
         lines.filter(|line| line.starts_with('/')).map(str::to_owned).collect()
-    }
-}
-
-fn is_loader_configuration(path: &str) -> bool {
-    path == "etc/ld.so.conf" || (path.starts_with("etc/ld.so.conf.d/") && path.ends_with(".conf"))
-}
-
-/// What a script's first line names: a path, or, run by `env`, a program's name.
-fn interpreter(bytes: &[u8]) -> Option<String> {
-    let line = bytes.strip_prefix(b"#!")?.split(|byte| *byte == b'\n').next()?;
-    let line = text(line);
-    let mut words = line.split_whitespace();
-    let program = words.next()?;
-    if program.rsplit('/').next() == Some("env") {
-        let plain = |word: &&str| !word.starts_with('-') && !word.contains('=');
-        return Some(words.find(plain).unwrap_or(program).to_owned());
-    }
-    Some(program.to_owned())
-}
-
-/// Bytes as a text that no other bytes have.
-fn text(bytes: &[u8]) -> String {
-    match std::str::from_utf8(bytes) {
-        Ok(text) => text.to_owned(),
-        Err(_) => bytes.escape_ascii().to_string(),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_scripts_first_line_names_what_runs_it() {
-        for (line, runs) in [
-            ("#!/bin/sh -e\n", Some("/bin/sh")),
-            ("#! /usr/bin/perl\nx", Some("/usr/bin/perl")),
-            ("#!/usr/bin/env python3\n", Some("python3")),
-            ("#!/usr/bin/env -S LANG=C bash -x\n", Some("bash")),
-            ("#!", None),
-            ("#!\n/bin/sh", None),
-            ("echo\n", None),
-        ] {
-            assert_eq!(interpreter(line.as_bytes()).as_deref(), runs, "{line}");
-        }
     }
 }

@@ -1,6 +1,7 @@
 //! Small bases and overlays, for the tests of every module.
 
 use std::collections::BTreeMap;
+use std::io::Read;
 
 use overboot_merge::Delta;
 use overboot_squashfs::Kind;
@@ -38,7 +39,7 @@ pub(crate) fn deleted(path: &str) -> Entry {
 }
 
 /// With all folders above, sorted, as the scanner gives them.
-fn whole(entries: &[Entry]) -> Vec<Entry> {
+fn whole(entries: &[Entry]) -> Vec<(Entry, Option<Content>)> {
     let mut all: BTreeMap<Vec<u8>, Entry> = BTreeMap::new();
     for entry in entries {
         let path = String::from_utf8(entry.path.clone()).unwrap();
@@ -47,11 +48,18 @@ fn whole(entries: &[Entry]) -> Vec<Entry> {
         }
         all.insert(entry.path.clone(), entry.clone());
     }
-    all.into_values().collect()
+    all.into_values().map(|entry| (entry.clone(), content(&entry))).collect()
+}
+
+fn content(entry: &Entry) -> Option<Content> {
+    let Kind::File(source) = &entry.kind else { return None };
+    let mut bytes = Vec::new();
+    source.open().unwrap().read_to_end(&mut bytes).unwrap();
+    Some(Content::of(entry, &bytes, Digest::of(&bytes)))
 }
 
 pub(crate) fn base(entries: &[Entry]) -> Base {
-    Base::of(&whole(entries)).unwrap()
+    Base::of(whole(entries)).unwrap()
 }
 
 pub(crate) fn overlay(base: &Base, entries: &[Entry]) -> Overlay {
@@ -61,7 +69,7 @@ pub(crate) fn overlay(base: &Base, entries: &[Entry]) -> Overlay {
 pub(crate) fn overlay_with(base: &Base, entries: &[Entry], fixed: &[&str]) -> Overlay {
     let built_on = BuiltOn { target: "base/base".into(), image: Digest::of("base") };
     let fixed = fixed.iter().map(|name| (*name).to_owned()).collect();
-    Overlay::of("test", built_on, fixed, &whole(entries), base).unwrap()
+    Overlay::of("test", built_on, fixed, whole(entries), base).unwrap()
 }
 
 /// What is said of one database: its path, the records that are put, by name, and the names that are taken away.
@@ -119,6 +127,12 @@ fn facts_survive_being_written_down() {
     assert_eq!(overlay.deleted, ["bin".into()].into());
     assert_eq!(overlay.behind, ["etc/ld.so.conf.d/a.conf".into()].into());
     assert_eq!(Overlay::parse(&overlay.to_bytes()).unwrap(), overlay);
+}
+
+#[test]
+fn a_file_that_nobody_has_looked_into_is_no_fact() {
+    let error = Base::of(vec![(file("etc/passwd", "x"), None)]).unwrap_err();
+    assert!(matches!(&error, Error::Unread { path } if path == "etc/passwd"), "{error}");
 }
 
 #[test]

@@ -224,6 +224,7 @@ impl<'a> Writer<'a> {
         }
         let place = self.parents.place(self.root, &target)?;
         root::remove(&place)?;
+        let mut later = false;
         match kind {
             tar::EntryType::Directory => {
                 if let Some(name) = MERGED.iter().find(|name| target == Path::new(name)) {
@@ -266,12 +267,13 @@ impl<'a> Writer<'a> {
                     package: package.to_owned(),
                     path: path.clone(),
                 })?;
-                self.triggers.touch(self.diversions.target(path, package));
-                return Ok(true);
+                later = true;
             }
             _ => return Err(Trouble::Why("is of a kind that packages do not have")),
         }
-        root::set_attributes(&place, kind.is_symlink(), *attributes)?;
+        if !later {
+            root::set_attributes(&place, kind.is_symlink(), *attributes)?;
+        }
         self.triggers.touch(self.diversions.target(path, package));
         Ok(true)
     }

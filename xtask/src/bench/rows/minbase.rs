@@ -36,7 +36,9 @@ fn make(bench: &Bench) -> Result<Race<'_>> {
         ],
         goals: vec![
             Goal::Sooner { ours: 0, peer: 1, times: 5.0 },
+            Goal::Faster { ours: 0, peer: 1, times: 5.0 },
             Goal::Sooner { ours: 0, peer: 2, times: 8.0 },
+            Goal::Faster { ours: 0, peer: 2, times: 8.0 },
         ],
     })
 }
