@@ -476,7 +476,7 @@ fn a_lock_is_read_as_it_was_written() {
         }],
         images: [("base/base".to_owned(), {
             let steps = vec![vec![vec![package.key()]]];
-            LockedImage { epoch: Some(1), wanted: None, steps }
+            LockedImage { epoch: Some(2), first_epoch: Some(1), wanted: None, steps }
         })]
         .into(),
         packages: vec![package.clone()],
@@ -484,7 +484,9 @@ fn a_lock_is_read_as_it_was_written() {
     lock.save(folder.path()).unwrap();
     assert_eq!(Lock::load(folder.path()).unwrap().as_ref(), Some(&lock));
     assert_eq!(lock.steps("base/base"), [[[&package]]]);
-    assert_eq!((lock.epoch_of("base/base"), lock.epoch_of("kernel")), (1, 1_789_000_000));
+    assert_eq!((lock.epoch_of("base/base"), lock.epoch_of("kernel")), (2, 1_789_000_000));
+    let first = ["base/base", "kernel"].map(|target| lock.first_epoch_of(target));
+    assert_eq!(first, [1, 1_789_000_000]);
     let manifest = overboot_digest::Digest::of("manifest");
     assert_eq!(lock.manifest(&"oci:vendor/tool".parse().unwrap()), Some(manifest));
     assert_eq!(lock.manifest(&"oci:vendor/other".parse().unwrap()), None);
