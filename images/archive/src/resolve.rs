@@ -19,7 +19,7 @@ use std::collections::BTreeSet;
 use overboot_debian::relation::Relation;
 
 pub use error::ResolveError;
-pub use order::{Related, batches, order};
+pub use order::{Related, batches, dependants, dependencies, order};
 pub use request::{Installed, Request, Variant};
 
 use crate::universe::{Package, Universe};

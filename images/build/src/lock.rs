@@ -1,6 +1,8 @@
 //! Which packages, to the byte, a recipe means.
 
+mod epochs;
 mod held;
+mod stages;
 mod wanted;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -15,8 +17,8 @@ use overboot_archive::{
 use overboot_digest::Digest;
 use overboot_oci::Reference;
 use overboot_recipe::{
-    Base, Deb, Lock, LockedArchive, LockedContainer, LockedImage, LockedPackage, PinnedVersions,
-    Place, Placed, Provisioner, Recipe, Whence,
+    Base, Deb, Lock, LockedArchive, LockedContainer, LockedImage, LockedPackage, LockedStage,
+    PinnedVersions, Place, Placed, Provisioner, Recipe, Whence,
 };
 
 use crate::debs::{self, Local};
@@ -26,10 +28,11 @@ use crate::plan::Target;
 use crate::project::{Occupied, Project};
 use crate::said::Said;
 use crate::sources::{self, ArchiveSources};
-use crate::transactions::{Transaction, starts_from_packages, transactions};
+use crate::transactions::{Transaction, transactions};
 use crate::{ansible, containers};
 use held::Held;
 pub use held::Moving;
+use stages::{Stages, in_stages};
 pub use wanted::{differences, is_current};
 use wanted::{sources_of, wanted, wanted_of};
 
@@ -96,6 +99,8 @@ pub fn made(
         locals,
         containers: containers::pin(project, recipe, &held.containers())?,
         held: &held,
+        old: old.as_ref(),
+        epoch: index.suites.iter().map(|suite| suite.release.date).max().unwrap_or(0),
         earlier: BTreeMap::new(),
         wanted: wanted_of(recipe),
         there: BTreeMap::new(),
@@ -139,46 +144,20 @@ pub fn made(
         version: 1,
         wanted,
         sources: Some(sources_of(recipe)),
-        epoch: index.suites.iter().map(|suite| suite.release.date).max().unwrap_or(0),
+        epoch: chosen.epoch,
         archives: locked.collect(),
         earlier: chosen.earlier.into_values().collect(),
         images: chosen.images,
         containers: chosen.containers,
         packages: chosen.packages.into_values().collect(),
     };
-    if let Some(old) = old {
-        keep_epochs(recipe, &old, &mut lock);
+    if let Some(old) = &old {
+        epochs::keep(old, &mut lock);
     }
     // To give back the memory of some hundred thousand packages takes a tenth of the time, and nobody has to wait for it.
     drop(held);
     std::thread::spawn(move || drop((universe, index)));
     Ok(lock)
-}
-
-/// An image whose packages are what they were keeps its time, and with it stays what it is when only others' packages change. So do
-/// the packages that a base starts from.
-fn keep_epochs(recipe: &Recipe, old: &Lock, lock: &mut Lock) {
-    let targets: Vec<String> = lock.images.keys().cloned().collect();
-    for target in targets.into_iter().filter(|target| old.images.contains_key(target)) {
-        let digests = |lock: &Lock| -> Vec<Vec<Vec<Digest>>> {
-            let batch = |batch: Vec<&LockedPackage>| batch.iter().map(|p| p.sha256).collect();
-            let step = |step: Vec<Vec<_>>| step.into_iter().map(batch).collect();
-            lock.steps(&target).into_iter().map(step).collect()
-        };
-        let [before, now] = [digests(old), digests(lock)];
-        let (epoch, first) = (old.epoch_of(&target), old.first_epoch_of(&target));
-        let current = lock.epoch;
-        let Some(image) = lock.images.get_mut(&target) else { continue };
-        if before == now {
-            image.epoch = Some(epoch).filter(|epoch| *epoch != current);
-        }
-        let starts = target.parse().is_ok_and(|target| starts_from_packages(recipe, &target));
-        let [before, now] = [before, now].map(|steps| steps.into_iter().next()?.into_iter().next());
-        if starts && before == now {
-            let whole = image.epoch.unwrap_or(current);
-            image.first_epoch = Some(first).filter(|first| *first != whole);
-        }
-    }
 }
 
 /// What all archives have, each signed by its own keys.
@@ -258,6 +237,10 @@ struct Chosen<'u> {
     containers: Vec<LockedContainer>,
     /// What the lock that is there has, and is not to move.
     held: &'u Held,
+    /// The lock that is there, whether it counts or not.
+    old: Option<&'u Lock>,
+    /// The youngest state of an archive.
+    epoch: u64,
     /// Earlier states of archives that packages are from.
     earlier: BTreeMap<(Option<String>, String, String), LockedArchive>,
     /// What the recipe asks for in each image.
@@ -296,7 +279,7 @@ impl<'u> Chosen<'u> {
         (provision, place): (&'u [Provisioner], Place),
         mut there: There<'u>,
     ) -> Result<(), Error> {
-        let mut steps = Vec::new();
+        let (mut steps, mut ends) = (Vec::new(), Vec::new());
         let (found, wanted) = transactions(provision, variant != Variant::Custom);
         for transaction in found {
             let at = match transaction {
@@ -337,11 +320,15 @@ impl<'u> Chosen<'u> {
             let ordered = if variant == Variant::Custom {
                 in_batches(&packages)
             } else {
-                self.batches_for_an_empty_tree(target, &packages, &said)?
+                let stages = self.stages(target, &packages, &said)?;
+                ends = stages.ends;
+                stages.batches
             };
             steps.push(self.note(&ordered));
         }
-        self.insert(target, steps);
+        let epoch = self.epoch;
+        let stages = ends.into_iter().map(|batches| LockedStage { batches, epoch }).collect();
+        self.insert(target, steps, stages);
         self.there.insert(target.to_owned(), there);
         Ok(())
     }
@@ -409,20 +396,20 @@ impl<'u> Chosen<'u> {
 
     /// An empty tree begins with the essential packages and what they need: they are there before any script runs, and are
     /// configured before anything else is unpacked, since every other package may take them for granted (Policy 3.8).
-    fn batches_for_an_empty_tree(
+    /// What moves comes last.
+    fn stages(
         &self,
         target: &str,
         packages: &[&'u Package],
         said: &Said<'_>,
-    ) -> Result<Vec<Vec<&'u Package>>, Error> {
+    ) -> Result<Stages<'u>, Error> {
         let held = self.held.of(target);
         let request = Request { variant: Variant::Essential, held, ..Request::default() };
         let essential: BTreeSet<&str> =
             self.resolve(target, &request, said)?.iter().map(|package| &*package.name).collect();
         let (first, rest): (Vec<&Package>, Vec<&Package>) =
             packages.iter().partition(|package| essential.contains(package.name.as_str()));
-        let first = in_batches(&first).concat();
-        Ok([vec![first], in_batches(&rest)].concat())
+        Ok(in_stages(&first, &rest, self.old.map(|old| (old, target))))
     }
 
     fn resolve(
@@ -461,7 +448,7 @@ impl<'u> Chosen<'u> {
         modules.dedup_by(|a, b| a.name == b.name);
         modules.insert(0, image);
         let steps = vec![self.note(&[modules])];
-        self.insert("kernel", steps);
+        self.insert("kernel", steps, Vec::new());
         Ok(())
     }
 
@@ -494,7 +481,7 @@ impl<'u> Chosen<'u> {
         let said = Said { asked, place, ..Said::default() };
         let packages = self.resolve(target, &request, &said)?;
         let steps = vec![self.note(&[packages])];
-        self.insert(target, steps);
+        self.insert(target, steps, Vec::new());
         Ok(())
     }
 
@@ -506,7 +493,7 @@ impl<'u> Chosen<'u> {
         // It goes with the suite.
         let package = self.find(target, name, self.recipe.archive.suite.place)?;
         let steps = vec![self.note(&[vec![package]])];
-        self.insert(target, steps);
+        self.insert(target, steps, Vec::new());
         Ok(())
     }
 
@@ -523,16 +510,14 @@ impl<'u> Chosen<'u> {
             steps.iter().map(|step| step.iter().map(batch).collect()).collect();
         let Some(steps) = steps else { return false };
         let steps = steps.iter().map(|step| self.note(step)).collect();
-        self.insert(target, steps);
+        self.insert(target, steps, Vec::new());
         true
     }
 
-    fn insert(&mut self, target: &str, steps: Vec<Vec<Vec<String>>>) {
+    fn insert(&mut self, target: &str, steps: Vec<Vec<Vec<String>>>, stages: Vec<LockedStage>) {
         let wanted = self.wanted.get(target).copied();
-        self.images.insert(
-            target.to_owned(),
-            LockedImage { epoch: None, first_epoch: None, wanted, steps },
-        );
+        let image = LockedImage { epoch: None, wanted, steps, stages };
+        self.images.insert(target.to_owned(), image);
     }
 
     fn note(&mut self, batches: &[Vec<&Package>]) -> Vec<Vec<String>> {

@@ -396,10 +396,7 @@ impl Planner<'_> {
                     inputs.set_digest("path filters", &(&base.path_exclude, &base.path_include));
                     // A base that starts from nothing has the sources that its steps bring.
                     if base.variant.has_packages() {
-                        let image = self.lock.images.get(&target.to_string());
-                        if let Some(first) = image.and_then(|image| image.first_epoch) {
-                            inputs.set("epoch of the first packages", first);
-                        }
+                        inputs.set_digest("stages", &self.lock.stages_of(&target.to_string()));
                         self.apt(&mut inputs);
                     }
                 }

@@ -24,7 +24,9 @@ mod schema;
 
 pub use archive::{Archive, Distribution, ExtraArchive, Pin, PinnedVersions};
 pub use diagnostic::{Diagnostic, Error};
-pub use lock::{Lock, LockedArchive, LockedContainer, LockedImage, LockedPackage, Whence};
+pub use lock::{
+    Lock, LockedArchive, LockedContainer, LockedImage, LockedPackage, LockedStage, Whence,
+};
 pub use near::near;
 pub use place::{Place, Placed};
 pub use provisioner::{Ansible, Deb, Play, Provisioner, Script, Sudo, Systemd, User};

@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::slice::SliceIndex;
 
 use overboot_digest::Digest;
 use overboot_oci::Reference;
@@ -75,16 +76,27 @@ pub struct LockedImage {
     /// stays the same image when only others' packages change; none: [`Lock::epoch`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub epoch: Option<u64>,
-    /// Of a base: the time that its first packages are configured at, since they change less often than the others; none: that
-    /// of the image.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub first_epoch: Option<u64>,
     /// The digest of what the recipe asks for in it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub wanted: Option<Digest>,
     /// For each step that installs packages, in order: batches that are configured one before the next, each with the keys of
     /// its packages ([`LockedPackage::key`]) in the order of unpacking.
     pub steps: Vec<Vec<Vec<String>>>,
+    /// Of a base that starts from packages: where its first step may be gone on from, since what is before that moves less often
+    /// than what comes after it.
+    #[serde(default, rename = "stage", skip_serializing_if = "Vec::is_empty")]
+    pub stages: Vec<LockedStage>,
+}
+
+/// A part of the packages that a base starts from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LockedStage {
+    /// After how many batches of the first step it ends.
+    pub batches: usize,
+    /// The time that its packages are configured at, in seconds since 1970: the state of the archives when the packages up to its end
+    /// became what they are.
+    pub epoch: u64,
 }
 
 /// A container image, to the byte.
@@ -217,6 +229,14 @@ impl Lock {
                     format!("image {target} names {key}, which is not among the packages");
                 return Err(invalid(Diagnostic::at(path, text, None, message)));
             }
+            let batches = image.steps.first().map_or(0, Vec::len);
+            let ends: Vec<usize> = image.stages.iter().map(|stage| stage.batches).collect();
+            let bounds = [&[0], &*ends, &[batches + 1]].concat();
+            if !bounds.is_sorted_by(|one, next| one < next) {
+                let message =
+                    format!("stages of image {target} end after batches {ends:?} of {batches}");
+                return Err(invalid(Diagnostic::at(path, text, None, message)));
+            }
         }
         Ok(lock)
     }
@@ -263,11 +283,22 @@ impl Lock {
         self.images.get(target).and_then(|image| image.epoch).unwrap_or(self.epoch)
     }
 
-    /// The time that the first packages of the image `target` are configured at, in seconds since 1970.
+    /// Where the first step of the image `target` may be gone on from.
     #[must_use]
-    pub fn first_epoch_of(&self, target: &str) -> u64 {
-        let first = self.images.get(target).and_then(|image| image.first_epoch);
-        first.unwrap_or_else(|| self.epoch_of(target))
+    pub fn stages_of(&self, target: &str) -> &[LockedStage] {
+        self.images.get(target).map(|image| image.stages.as_slice()).unwrap_or_default()
+    }
+
+    /// Some batches of the first step of the image `target`; nothing where it has not that many.
+    #[must_use]
+    pub fn first_step(
+        &self,
+        target: &str,
+        batches: impl SliceIndex<[Vec<String>], Output = [Vec<String>]>,
+    ) -> Vec<Vec<&LockedPackage>> {
+        let image = self.images.get(target);
+        let step = image.and_then(|image| image.steps.first()?.get(batches));
+        step.map(|batches| self.found(batches)).unwrap_or_default()
     }
 
     /// The state of its archive that has a package: where to look for it when the mirror has it no more.
@@ -285,10 +316,13 @@ impl Lock {
     #[must_use]
     pub fn steps(&self, target: &str) -> Vec<Vec<Vec<&LockedPackage>>> {
         let Some(image) = self.images.get(target) else { return Vec::new() };
+        image.steps.iter().map(|batches| self.found(batches)).collect()
+    }
+
+    fn found(&self, batches: &[Vec<String>]) -> Vec<Vec<&LockedPackage>> {
         let by_key: BTreeMap<String, &LockedPackage> =
             self.packages.iter().map(|package| (package.key(), package)).collect();
         let find = |key: &String| by_key.get(key).copied();
-        let batch = |keys: &Vec<String>| keys.iter().filter_map(find).collect();
-        image.steps.iter().map(|batches| batches.iter().map(batch).collect()).collect()
+        batches.iter().map(|batch| batch.iter().filter_map(find).collect()).collect()
     }
 }

@@ -6,8 +6,8 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use overboot_recipe::{
-    Lock, LockedContainer, LockedImage, LockedPackage, Provisioner, Recipe, ServeDhcp, Whence,
-    project,
+    Lock, LockedContainer, LockedImage, LockedPackage, LockedStage, Provisioner, Recipe, ServeDhcp,
+    Whence, project,
 };
 use overboot_testkit::require;
 
@@ -463,6 +463,7 @@ fn a_lock_is_read_as_it_was_written() {
         installed: 191_488,
         sha256: overboot_digest::Digest::of("dash"),
     };
+    let stage = LockedStage { batches: 1, epoch: 1 };
     let lock = Lock {
         version: 1,
         wanted: overboot_digest::Digest::of("wanted"),
@@ -476,7 +477,7 @@ fn a_lock_is_read_as_it_was_written() {
         }],
         images: [("base/base".to_owned(), {
             let steps = vec![vec![vec![package.key()]]];
-            LockedImage { epoch: Some(2), first_epoch: Some(1), wanted: None, steps }
+            LockedImage { epoch: Some(2), wanted: None, steps, stages: vec![stage] }
         })]
         .into(),
         packages: vec![package.clone()],
@@ -485,8 +486,7 @@ fn a_lock_is_read_as_it_was_written() {
     assert_eq!(Lock::load(folder.path()).unwrap().as_ref(), Some(&lock));
     assert_eq!(lock.steps("base/base"), [[[&package]]]);
     assert_eq!((lock.epoch_of("base/base"), lock.epoch_of("kernel")), (2, 1_789_000_000));
-    let first = ["base/base", "kernel"].map(|target| lock.first_epoch_of(target));
-    assert_eq!(first, [1, 1_789_000_000]);
+    assert_eq!((lock.stages_of("base/base"), lock.stages_of("kernel")), (&[stage][..], &[][..]));
     let manifest = overboot_digest::Digest::of("manifest");
     assert_eq!(lock.manifest(&"oci:vendor/tool".parse().unwrap()), Some(manifest));
     assert_eq!(lock.manifest(&"oci:vendor/other".parse().unwrap()), None);
@@ -496,4 +496,11 @@ fn a_lock_is_read_as_it_was_written() {
     std::fs::write(&path, text.replace("\"dash=0.5.12-12\"", "\"dash=1\"")).unwrap();
     let said = Lock::load(folder.path()).unwrap_err().to_string();
     assert!(said.contains("image base/base names dash=1") && said.contains("--update"), "{said}");
+    for batches in ["0", "2"] {
+        let stage = format!("batches = {batches}\n");
+        std::fs::write(&path, text.replace("batches = 1\n", &stage)).unwrap();
+        let said = Lock::load(folder.path()).unwrap_err().to_string();
+        let why = format!("stages of image base/base end after batches [{batches}] of 1");
+        assert!(said.contains(&why), "{said}");
+    }
 }

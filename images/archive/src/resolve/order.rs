@@ -1,6 +1,7 @@
 //! In which order a set of packages can be unpacked and configured.
 //!
-//! Versions are not looked at: the set is one that [`super::resolve`] made, so whoever has the name fits.
+//! Versions are not looked at: the set is one that [`super::resolve`] made. Where several have the name that a package depends on, one of
+//! them fits; it counts as the first, where that may do, and as each of them, where it may not.
 //! What is not in the set counts as there already.
 
 use std::collections::HashMap;
@@ -79,6 +80,34 @@ pub fn batches<T: Related>(packages: &[T]) -> Vec<Vec<usize>> {
     batches
 }
 
+/// Which of `packages` are `chosen` or need, over however many others, one that is. Whoever may satisfy a dependency counts as needed.
+///
+/// The others need none of them, so that these can be installed last.
+pub fn dependants<T: Related>(packages: &[T], mut chosen: Vec<bool>) -> Vec<bool> {
+    let graph = Graph::wide(packages);
+    for component in graph.components(&graph.by_name, Edges::All) {
+        let needs = |&package: &usize| graph.neighbours(package, Edges::All).any(|n| chosen[n]);
+        let one = component.iter().any(|at| chosen[*at] || needs(at));
+        component.iter().for_each(|&at| chosen[at] = one);
+    }
+    chosen
+}
+
+/// Which of `packages` are `chosen` or needed, over however many others, by one that is. Whoever may satisfy a dependency counts as
+/// needed.
+pub fn dependencies<T: Related>(packages: &[T], mut chosen: Vec<bool>) -> Vec<bool> {
+    let graph = Graph::wide(packages);
+    let mut open: Vec<usize> = (0..packages.len()).filter(|&at| chosen[at]).collect();
+    while let Some(package) = open.pop() {
+        for needed in graph.neighbours(package, Edges::All) {
+            if !std::mem::replace(&mut chosen[needed], true) {
+                open.push(needed);
+            }
+        }
+    }
+    chosen
+}
+
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Edges {
     /// Dependencies of both kinds.
@@ -95,21 +124,33 @@ struct Graph {
 }
 
 impl Graph {
+    /// Of all who may satisfy a dependency, the first is needed.
     fn of<T: Related>(packages: &[T]) -> Self {
+        Self::with(packages, 1)
+    }
+
+    /// All who may satisfy a dependency are needed: which of them does, the version may decide.
+    fn wide<T: Related>(packages: &[T]) -> Self {
+        Self::with(packages, usize::MAX)
+    }
+
+    fn with<T: Related>(packages: &[T], satisfiers: usize) -> Self {
         let mut by_name: Vec<usize> = (0..packages.len()).collect();
         by_name.sort_by_key(|&number| (packages[number].name(), number));
         // A field that cannot be read has no say here: the solver takes no package that has one.
         let relations = |number: usize, field| {
             packages[number].field(field).parse::<Relations>().unwrap_or_default()
         };
-        let mut real = HashMap::new();
-        let mut provider = HashMap::new();
+        // Who has a name itself comes before those that provide it.
+        let mut called: HashMap<String, Vec<usize>> = HashMap::new();
         for &number in &by_name {
-            real.entry(packages[number].name().to_owned()).or_insert(number);
+            called.entry(packages[number].name().to_owned()).or_default().push(number);
+        }
+        for &number in &by_name {
             for relation in
                 relations(number, RelationField::Provides).0.into_iter().flat_map(|d| d.0)
             {
-                provider.entry(relation.name).or_insert(number);
+                called.entry(relation.name).or_default().push(number);
             }
         }
         let needed = |field| {
@@ -118,9 +159,9 @@ impl Graph {
                     let dependencies = relations(number, field).0;
                     let mut needed: Vec<usize> = dependencies
                         .iter()
-                        .filter_map(|dependency| {
-                            let mut names = dependency.0.iter().map(|relation| &relation.name);
-                            names.find_map(|name| real.get(name).or_else(|| provider.get(name)))
+                        .flat_map(|dependency| {
+                            let names = dependency.0.iter().map(|relation| &relation.name);
+                            names.filter_map(|name| called.get(name)).flatten().take(satisfiers)
                         })
                         .copied()
                         .filter(|&needed| needed != number)
@@ -271,6 +312,39 @@ mod tests {
             Fake("late", "", "", ""),
         ];
         assert_eq!(batched(&set), "awk late / base libc libgcc / shell / script");
+    }
+
+    #[test]
+    fn who_needs_whom_is_known_over_circles_and_provided_names() {
+        let set = [
+            Fake("tls", "", "", ""),
+            Fake("client", "", "lib (>= 2), absent", ""),
+            Fake("lib", "", "tls | lib2", ""),
+            Fake("server", "virtual", "", ""),
+            Fake("provider", "", "other", "virtual"),
+            Fake("other", "", "provider, client", ""),
+            Fake("apart", "", "either | tls", ""),
+            Fake("either", "", "", ""),
+            Fake("lib2", "", "", ""),
+            Fake("second", "", "", "virtual"),
+        ];
+        let told = |found: Vec<bool>| {
+            let found = set.iter().zip(found).filter(|(_, is_one)| *is_one);
+            found.map(|(package, _)| package.0).collect::<Vec<_>>().join(" ")
+        };
+        let one = |one: &str| set.iter().map(|package| package.0 == one).collect::<Vec<_>>();
+        let needing = |name: &str| told(dependants(&set, one(name)));
+        assert_eq!(needing("tls"), "tls client lib server provider other apart");
+        assert_eq!(needing("lib2"), "client lib server provider other lib2");
+        assert_eq!(needing("provider"), "server provider other");
+        assert_eq!(needing("second"), "server second");
+        assert_eq!(needing("server"), "server");
+        assert_eq!(needing("nobody"), "");
+        let needed = |name: &str| told(dependencies(&set, one(name)));
+        assert_eq!(needed("server"), "tls client lib server provider other lib2 second");
+        assert_eq!(needed("client"), "tls client lib lib2");
+        assert_eq!(needed("apart"), "tls apart either");
+        assert_eq!(needed("nobody"), "");
     }
 
     #[test]

@@ -16,7 +16,7 @@ use crate::sources::{self, ArchiveSources};
 /// What may move when a lock is made anew.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Moving<'a> {
-    /// Everything: the lock that is there counts for nothing.
+    /// Everything: no package of the lock that is there is held.
     All,
     /// Packages and container images of these names, and what must move with them. With no name it is what the recipe makes
     /// necessary.

@@ -45,8 +45,8 @@ fn lock(epoch: u64, greeter: &str, hammer: &str) -> Lock {
         LockedImage {
             steps: vec![vec![vec![format!("greeter={greeter}")]]],
             epoch: None,
-            first_epoch: None,
-            wanted: None
+            wanted: None,
+            stages: Vec::new(),
         }
     );
     lock

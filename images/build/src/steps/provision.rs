@@ -1,6 +1,6 @@
 //! The steps of a recipe, on a tree.
 
-use overboot_recipe::{Lock, LockedPackage, Place, Placed, Provisioner, Sudo, Systemd};
+use overboot_recipe::{LockedPackage, LockedStage, Place, Placed, Provisioner, Sudo, Systemd};
 use overboot_rootfs::provision::Verb;
 use overboot_rootfs::{Filters, Package, Root, install, provision};
 
@@ -26,22 +26,18 @@ pub(super) fn all(
     Ok(())
 }
 
-/// Installs the first packages of an image that starts from some, which [`all`] goes on from.
-pub(super) fn first(
+/// Installs the packages of one stage of an image that starts from some; [`all`] goes on from the last one.
+pub(super) fn stage(
     context: &Context<'_>,
     target: &Target,
     root: &Root,
+    (before, stage): (Option<LockedStage>, LockedStage),
     filters: &Filters,
 ) -> Result<(), Error> {
-    let batches: Vec<_> = first_batch(context.lock, target).into_iter().collect();
-    let epoch = context.lock.first_epoch_of(&target.to_string());
+    let from = before.map_or(0, |before| before.batches);
+    let batches = context.lock.first_step(&target.to_string(), from..stage.batches);
     let (_, wanted) = transactions(steps_of(context.recipe, target), true);
-    packages(context, target, root, (&batches, epoch), wanted.first(), filters)
-}
-
-/// The packages that an image starts from, if it does: those that all others stand on, configured before any other is there.
-pub(super) fn first_batch<'l>(lock: &'l Lock, target: &Target) -> Option<Vec<&'l LockedPackage>> {
-    lock.steps(&target.to_string()).into_iter().next()?.into_iter().next()
+    packages(context, target, root, (&batches, stage.epoch), wanted.first(), filters)
 }
 
 fn packages(
@@ -78,8 +74,10 @@ fn one(
         Transaction::Packages(number) => {
             let locked = context.lock.steps(&target.to_string());
             let batches = locked.get(number).map(Vec::as_slice).unwrap_or_default();
-            let begun = number == 0 && starts_from_packages(context.recipe, target);
-            let batches = batches.get(usize::from(begun)..).unwrap_or_default();
+            let begins = number == 0 && starts_from_packages(context.recipe, target);
+            let stage = context.lock.stages_of(&target.to_string()).last();
+            let begun = stage.filter(|_| begins).map_or(0, |stage| stage.batches);
+            let batches = batches.get(begun..).unwrap_or_default();
             packages(context, target, root, (batches, epoch), wanted.get(number), filters)?;
         }
         Transaction::Files(path) => {

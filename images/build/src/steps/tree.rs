@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::PoisonError;
 
 use overboot_digest::Digest;
-use overboot_recipe::{Base, Lock, Provisioner, Recipe};
+use overboot_recipe::{Base, Lock, LockedPackage, LockedStage, Provisioner, Recipe};
 use overboot_rootfs::{Filters, Root, duplicate, identity, layered, no_newer, upper};
 
 use super::provision;
@@ -47,7 +47,8 @@ pub(crate) fn base(context: &Context<'_>, name: &str) -> Result<PathBuf, Error> 
         let root = Root::open(folder)?;
         let filters = filters_of(base);
         if base.variant.has_packages() {
-            start(context, &target, &root, &filters)?;
+            let stages = context.lock.stages_of(&target.to_string());
+            through(context, &target, &root, stages, &filters)?;
             apt(context, &root)?;
         } else {
             keep_to(&root, "overboot", &filters)?;
@@ -59,21 +60,25 @@ pub(crate) fn base(context: &Context<'_>, name: &str) -> Result<PathBuf, Error> 
     })
 }
 
-/// Installs the packages that all others of a base stand on, and which change least often. A base that was built before is changed
-/// again and again: the tree is then kept as it is with them, and the rest is done on a copy.
-fn start(
+/// Goes through these stages of a base. One that was built before is changed again and again: the tree is then kept as it is after each
+/// of them, and the rest is done on a copy.
+fn through(
     context: &Context<'_>,
     target: &Target,
     root: &Root,
+    stages: &[LockedStage],
     filters: &Filters,
 ) -> Result<(), Error> {
-    let carry_out = |root: &Root| {
-        keep_to(root, "overboot", filters)?;
-        provision::first(context, target, root, filters)?;
-        // Of a kept one the base's own epoch is later than when it was made.
-        Ok(no_newer(root, context.lock.first_epoch_of(&target.to_string()))?)
+    let Some((stage, before)) = stages.split_last() else {
+        return keep_to(root, "overboot", filters);
     };
-    let name = start_name(context.lock, target, filters);
+    let carry_out = |root: &Root| {
+        through(context, target, root, before, filters)?;
+        provision::stage(context, target, root, (before.last().copied(), *stage), filters)?;
+        // Of a kept one the base's own epoch is later than when it was made.
+        Ok(no_newer(root, stage.epoch)?)
+    };
+    let name = stage_name(context.lock, target, stages, filters);
     if !context.given.have.contains_key(target) && !is_kept(context, &name) {
         return carry_out(root);
     }
@@ -207,9 +212,13 @@ pub(crate) fn sweep(context: &Context<'_>) -> Result<(), Error> {
     needed.extend(firmware.map(|target| files_name(context, &target.packages())));
     let bases = context.recipe.bases.keys();
     needed.extend(bases.map(|name| base_name(context.recipe, context.lock, context.given, name)));
-    needed.extend(context.recipe.bases.iter().map(|(name, base)| {
-        start_name(context.lock, &Target::Base(name.clone()), &filters_of(base))
-    }));
+    for (name, base) in &context.recipe.bases {
+        let target = Target::Base(name.clone());
+        let stages = context.lock.stages_of(&target.to_string());
+        let begun = (1..=stages.len()).map(|count| &stages[..count]);
+        let filters = filters_of(base);
+        needed.extend(begun.map(|stages| stage_name(context.lock, &target, stages, &filters)));
+    }
     let overlays = context.recipe.overlays.keys();
     let begun = |name: &String| installed(context.recipe, context.lock, context.given, name);
     needed.extend(overlays.filter_map(begun).map(|(tree, ..)| tree));
@@ -263,16 +272,18 @@ fn installed<'r>(
     Some((format!("overlay-{name}-{}", key.short()), first, rest))
 }
 
-/// The name of the tree of a base with its first packages.
-fn start_name(lock: &Lock, target: &Target, filters: &Filters) -> String {
-    let packages = provision::first_batch(lock, target).into_iter().flatten();
-    let packages: Vec<String> = packages.map(|package| package.sha256.hex()).collect();
+/// The name of the tree of a base with the packages of these stages.
+fn stage_name(lock: &Lock, target: &Target, stages: &[LockedStage], filters: &Filters) -> String {
+    let end = stages.last().map_or(0, |stage| stage.batches);
+    let batches = lock.first_step(&target.to_string(), ..end);
+    let hex = |batch: Vec<&LockedPackage>| batch.iter().map(|p| p.sha256.hex()).collect();
+    let batches: Vec<Vec<String>> = batches.into_iter().map(hex).collect();
     let mut inputs = Inputs::default();
     inputs.set("maker", MAKER);
-    inputs.set("epoch", lock.first_epoch_of(&target.to_string()));
+    inputs.set_digest("stages", &stages);
     inputs.set("path filters", filters.to_dpkg_cfg());
-    inputs.set_list("packages", &packages);
-    format!("start-{}", inputs.key().short())
+    inputs.set_digest("packages", &batches);
+    format!("stage-{}", inputs.key().short())
 }
 
 fn base_name(recipe: &Recipe, lock: &Lock, given: &Given, name: &str) -> String {

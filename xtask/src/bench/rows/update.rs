@@ -1,5 +1,7 @@
 //! A new version of one package of the base: the lock brought up to date, and everything built, against packing that base alone.
 
+use std::cell::RefCell;
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::rc::Rc;
@@ -23,7 +25,17 @@ pub(crate) const ROW: Row = Row {
 };
 
 /// One with a program of more than a megabyte, which nothing runs while packages are configured.
-const PACKAGE: &str = "vim-tiny";
+const PACKAGE: (&str, &str) = ("vim-tiny", "usr/bin/vim.tiny");
+
+/// Others, one for each round.
+const OTHERS: [(&str, &str); 6] = [
+    ("ipmitool", "usr/bin/ipmitool"),
+    ("curl", "usr/bin/curl"),
+    ("less", "usr/bin/less"),
+    ("iproute2", "usr/bin/ip"),
+    ("procps", "usr/bin/top"),
+    ("sudo", "usr/bin/sudo"),
+];
 
 fn make(bench: &Bench) -> Result<Race<'_>> {
     let key = SigningKey::generate();
@@ -36,22 +48,33 @@ fn make(bench: &Bench) -> Result<Race<'_>> {
     let project = Rc::new(Project::shipped_without_proxy(bench, "update", &extra)?);
     fs_err::write(project.folder().join("keys/local.gpg"), key.certificate())?;
     project.build(&[])?;
-    let package = Package::unpacked(bench, &project)?;
+    let package = Rc::new(Package::unpacked(bench, &project, PACKAGE)?);
+    let others = OTHERS.iter().map(|other| Package::unpacked(bench, &project, *other));
+    let others: Vec<Package> = others.collect::<Result<_>>()?;
     let updated = Rc::clone(&project);
-    let ours = move |_| {
+    let archive = RefCell::new(BTreeMap::new());
+    let update = Rc::new(move |package: &Package| {
         // A newer one each time, whichever contender comes first.
         let version = package.next()?;
-        let archive = Archive::new("local").package_file(&version.control, version.bytes);
-        server.replace(archive.build(&key));
-        let locked = updated.run(&["lock", "--update", PACKAGE], Memory::Ignored)?;
+        let wanted = version.version.clone();
+        archive.borrow_mut().insert(package.name, version);
+        let all = archive.borrow();
+        let all = all.values().fold(Archive::new("local"), |archive, package| {
+            archive.package_file(&package.control, package.bytes.clone())
+        });
+        server.replace(all.build(&key));
+        let locked = updated.run(&["lock", "--update", package.name], Memory::Ignored)?;
         let built = updated.build(&[])?;
         let lock = Lock::load(updated.folder())?.context("there is no lock")?;
         let there = lock.steps("base/base").concat().concat();
-        if !there.iter().any(|package| package.version == version.version) {
-            anyhow::bail!("the lock has no {PACKAGE} {}", version.version);
+        if !there.iter().any(|locked| locked.version == wanted) {
+            anyhow::bail!("the lock has no {} {}", package.name, wanted);
         }
         Ok(Sample { mark: Some(("it is locked", locked.seconds)), ..locked.then(built) })
-    };
+    });
+    let again = Rc::clone(&update);
+    let ours = move |_| again(&package);
+    let first = move |round: usize| update(&others[(round - 1) % others.len()]);
     let peer = move |_| {
         let image = bench.path("update.squashfs");
         Ok(Sample {
@@ -62,14 +85,21 @@ fn make(bench: &Bench) -> Result<Race<'_>> {
     Ok(Race {
         contenders: vec![
             Contender::new("overboot lock, overboot build", ours),
+            Contender::new("the same, a package that has not moved before", first),
             Contender::new("mksquashfs of that base alone", peer),
         ],
-        goals: vec![Goal::Faster { ours: 0, peer: 1, times: 3.0 }],
+        goals: vec![
+            Goal::Faster { ours: 0, peer: 2, times: 3.0 },
+            Goal::Faster { ours: 1, peer: 2, times: 3.0 },
+        ],
     })
 }
 
 /// The package, to be repacked.
 struct Package {
+    name: &'static str,
+    /// What is changed in it.
+    program: &'static str,
     folder: PathBuf,
     version: String,
     count: std::cell::Cell<u32>,
@@ -83,15 +113,19 @@ struct Newer {
 }
 
 impl Package {
-    fn unpacked(bench: &Bench, project: &Project<'_>) -> Result<Self> {
+    fn unpacked(
+        bench: &Bench,
+        project: &Project<'_>,
+        (name, program): (&'static str, &'static str),
+    ) -> Result<Self> {
         let lock = Lock::load(project.folder())?.context("there is no lock")?;
         let packages = lock.steps("base/base").concat().concat();
-        let package = packages.iter().find(|package| package.name == PACKAGE);
-        let package = package.with_context(|| format!("the base that ships has no {PACKAGE}"))?;
+        let package = packages.iter().find(|package| package.name == name);
+        let package = package.with_context(|| format!("the base that ships has no {name}"))?;
         let store = PackageStore::open(bench.path("cache/packages"))?;
-        let folder = bench.path("update-package");
+        let folder = bench.path(&format!("update-{name}"));
         dpkg_deb(&["--raw-extract".as_ref(), &store.path(&package.sha256), &folder])?;
-        Ok(Self { folder, version: package.version.clone(), count: 0.into() })
+        Ok(Self { name, program, folder, version: package.version.clone(), count: 0.into() })
     }
 
     /// Built anew, as far as that can be done without a compiler: a byte of every 4 KiB within its program has another value,
@@ -99,7 +133,7 @@ impl Package {
     fn next(&self) -> Result<Newer> {
         self.count.set(self.count.get() + 1);
         let count = self.count.get();
-        let program = self.folder.join("usr/bin/vim.tiny");
+        let program = self.folder.join(self.program);
         let mut content = fs_err::read(&program)?;
         // Its ends stay: there stands what it is and which libraries it needs.
         let (from, to) = (content.len() / 4, content.len() / 4 * 3);
