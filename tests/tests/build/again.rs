@@ -5,7 +5,9 @@ use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
+use overboot_digest::Digest;
 use overboot_testkit::archive::{Archive, Deb, now};
+use overboot_testkit::images;
 
 use crate::project::{Project, folder, names};
 use crate::reproducible::copy_project;
@@ -158,4 +160,34 @@ fn a_base_whose_packages_move_goes_on_from_the_others() {
     assert!(kept_stages(project).iter().all(|name| !kept.contains(name)));
     assert!(epochs()[0] > first);
     project.assert_clean();
+}
+
+/// Of the real archive: the shipped base is the same to the byte when a good part of it comes last.
+#[test]
+fn in_which_order_packages_came_is_not_in_the_image() {
+    const MOVED: [&str; 7] =
+        ["ca-certificates", "curl", "iproute2", "kmod", "openssl", "sudo", "vim-tiny"];
+    if !small::possible() {
+        return;
+    }
+    let folder = folder();
+    let project = Project::init(folder.path().join("project"), images::cache());
+    project.succeed(&["build", "base/base"]);
+    let first = project.images();
+    // The lock of somebody who had other files of these.
+    let path = project.folder.join("overboot.lock");
+    let mut lock: toml::Table = fs::read_to_string(&path).unwrap().parse().unwrap();
+    for package in lock["package"].as_array_mut().unwrap() {
+        if MOVED.contains(&package["name"].as_str().unwrap()) {
+            package["sha256"] = Digest::of(package["name"].as_str().unwrap()).to_string().into();
+        }
+    }
+    fs::write(&path, lock.to_string()).unwrap();
+    project.succeed(&[&["lock", "--update"], &MOVED[..]].concat());
+    let last = stages(&fs::read_to_string(&path).unwrap().parse().unwrap()).pop().unwrap();
+    let mut last: Vec<&str> = last.split(' ').collect();
+    last.sort_unstable();
+    assert_eq!(last, MOVED);
+    project.succeed(&["build", "base/base"]);
+    assert_eq!(project.images(), first);
 }
