@@ -162,6 +162,30 @@ fn a_base_whose_packages_move_goes_on_from_the_others() {
     project.assert_clean();
 }
 
+#[test]
+fn a_stage_that_has_no_business_in_the_lock_leaves_nothing_out() {
+    if !small::possible() {
+        return;
+    }
+    let small = Small::new();
+    small.project.succeed(&["build", "overlay/tools"]);
+    let other = folder();
+    let other =
+        Project { folder: other.path().join("project"), cache: small.project.cache.clone() };
+    copy_project(&small.project.folder, &other.folder);
+    let path = other.folder.join("overboot.lock");
+    let mut lock: toml::Table = fs::read_to_string(&path).unwrap().parse().unwrap();
+    let stage = toml::Table::from_iter([
+        ("batches".to_owned(), toml::Value::Integer(1)),
+        ("epoch".to_owned(), toml::Value::Integer(1)),
+    ]);
+    let overlay = lock["image"]["overlay/tools"].as_table_mut().unwrap();
+    overlay.insert("stage".into(), vec![stage].into());
+    fs::write(&path, lock.to_string()).unwrap();
+    other.succeed(&["build", "overlay/tools"]);
+    assert_eq!(other.images(), small.project.images());
+}
+
 /// Of the real archive: the shipped base is the same to the byte when a good part of it comes last.
 #[test]
 fn in_which_order_packages_came_is_not_in_the_image() {
