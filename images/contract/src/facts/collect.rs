@@ -11,6 +11,7 @@ use crate::look::{Kind, Look, attributes, text};
 
 /// The attribute that makes a folder opaque (Documentation/filesystems/overlayfs.rst).
 const OPAQUE: &[u8] = b"trusted.overlay.opaque";
+
 #[derive(Debug, Default)]
 pub(super) struct Collected {
     pub(super) looks: BTreeMap<String, Look>,

@@ -27,7 +27,7 @@ pub(crate) const ROW: Row = Row {
 /// One with a program of more than a megabyte, which nothing runs while packages are configured.
 const PACKAGE: (&str, &str) = ("vim-tiny", "usr/bin/vim.tiny");
 
-/// Others, one for each round.
+/// Others, one for each round: each moves once.
 const OTHERS: [(&str, &str); 6] = [
     ("ipmitool", "usr/bin/ipmitool"),
     ("curl", "usr/bin/curl"),
@@ -48,7 +48,7 @@ fn make(bench: &Bench) -> Result<Race<'_>> {
     let project = Rc::new(Project::shipped_without_proxy(bench, "update", &extra)?);
     fs_err::write(project.folder().join("keys/local.gpg"), key.certificate())?;
     project.build(&[])?;
-    let package = Rc::new(Package::unpacked(bench, &project, PACKAGE)?);
+    let package = Package::unpacked(bench, &project, PACKAGE)?;
     let others = OTHERS.iter().map(|other| Package::unpacked(bench, &project, *other));
     let others: Vec<Package> = others.collect::<Result<_>>()?;
     let updated = Rc::clone(&project);
@@ -74,7 +74,10 @@ fn make(bench: &Bench) -> Result<Race<'_>> {
     });
     let again = Rc::clone(&update);
     let ours = move |_| again(&package);
-    let first = move |round: usize| update(&others[(round - 1) % others.len()]);
+    let first = move |round: usize| {
+        let other = others.get(round - 1);
+        update(other.with_context(|| format!("this row has {} rounds at most", others.len()))?)
+    };
     let peer = move |_| {
         let image = bench.path("update.squashfs");
         Ok(Sample {
